@@ -1,0 +1,26 @@
+"""Figures and interactive views: the only room that imports matplotlib, plotly or ipywidgets.
+
+Every function takes results and gives a matplotlib figure (`show` displays and saves it); every interactive view
+carries a static twin in the same output, so an executed notebook is never blank.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+_HOME = {
+    "show": "style",
+    "image_grid": "style",
+    "PALETTE": "style",
+    "depth_colours": "colours",
+    "label_colours": "colours",
+    "normal_colours": "colours",
+    "show_mesh": "mesh",
+}
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str):
+    if name in _HOME:
+        return getattr(importlib.import_module(f"rsnb.viewers.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'rsnb.viewers' has no attribute {name!r}")

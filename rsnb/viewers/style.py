@@ -1,0 +1,126 @@
+"""One visual language for every figure of the suite: palette, type, spacing, and how a figure is shown and saved."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from rsnb.files import atomic_path
+
+INK, MUTED, PAPER, GRID = "#1d2733", "#6b7785", "#ffffff", "#dfe4ea"
+# One colour a role, the same in every notebook; distinguishable for colour-blind readers (Okabe and Ito 2008).
+PALETTE = {
+    "truth": INK,
+    "baseline": "#8a96a3",
+    "ours": "#0072b2",
+    "ours2": "#d55e00",
+    "good": "#009e73",
+    "accent": "#e69f00",
+    "warn": "#cc3d3d",
+}
+DPI = 80
+STYLE = {
+    "figure.dpi": DPI,
+    "figure.facecolor": PAPER,
+    "figure.constrained_layout.use": True,
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.titlecolor": INK,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": GRID,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": GRID,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "text.color": INK,
+    "legend.frameon": False,
+    "lines.linewidth": 2.0,
+}
+
+
+def figure(width: float = 11.0, height: float = 4.0, **gridspec) -> Figure:
+    """An empty figure in the house style, inches; size it with `subplots` or `add_subplot`."""
+    with matplotlib.rc_context(STYLE):
+        return plt.figure(figsize=(width, height), **gridspec)
+
+
+def subplots(rows: int, columns: int, width: float = 11.0, height: float = 4.0, **options):
+    """(figure, axes [rows, columns]) in the house style."""
+    with matplotlib.rc_context(STYLE):
+        fig, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, **options)
+    return fig, axes
+
+
+def draw_image(ax, image: np.ndarray, title: str = "", **options):
+    """Put [3, H, W] or [H, W] on an axis without ticks or frame; gives matplotlib's image back."""
+    picture = np.clip(np.moveaxis(image, 0, -1), 0, 1) if image.ndim == 3 else image
+    options = {"interpolation": "antialiased"} | options
+    drawn = ax.imshow(picture, **options)
+    ax.set_axis_off()
+    if title:
+        ax.set_title(title)
+    return drawn
+
+
+def image_grid(images: Sequence[np.ndarray], titles: Sequence[str] = (), columns=4, width=11.0) -> Figure:
+    """Pictures [3, H, W] of one size in rows of `columns`, each with its title."""
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    aspect = images[0].shape[-2] / images[0].shape[-1]
+    height = rows * (width / columns * aspect + (0.28 if titles else 0.06))
+    fig, axes = subplots(rows, columns, width, height)
+    for index, ax in enumerate(axes.flat):
+        ax.set_axis_off()
+        if index < len(images):
+            draw_image(ax, images[index], titles[index] if titles else "")
+    return fig
+
+
+def show(fig: Figure, path: str | Path | None = None) -> Path | None:
+    """Display a figure in the notebook, save it as PNG when a path is given, and close it.
+
+    Photographs go into the notebook as JPEG and plots as PNG: a committed notebook must stay small.
+    """
+    with matplotlib.rc_context(STYLE):
+        buffer = io.BytesIO()
+        fig.savefig(buffer, format="png", dpi=DPI)
+    if path is not None:
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(buffer.getvalue())
+    display_picture(buffer.getvalue(), photograph=any(ax.images for ax in fig.axes))
+    plt.close(fig)
+    return None if path is None else Path(path)
+
+
+def display_picture(png: bytes, photograph: bool) -> None:
+    """Show PNG bytes in a notebook (as JPEG if a photograph); does nothing outside IPython."""
+    try:
+        from IPython import get_ipython
+        from IPython.display import Image as Shown
+        from IPython.display import display
+    except ImportError:
+        return
+    if get_ipython() is None:
+        return
+    display(Shown(data=as_jpeg(png) if photograph else png, format="jpeg" if photograph else "png"))
+
+
+def as_jpeg(png: bytes, quality: int = 86) -> bytes:
+    """PNG bytes -> JPEG bytes on white."""
+    picture = Image.open(io.BytesIO(png)).convert("RGBA")
+    flat = Image.new("RGB", picture.size, "white")
+    flat.paste(picture, mask=picture.split()[3])
+    out = io.BytesIO()
+    flat.save(out, format="JPEG", quality=quality, subsampling=0)
+    return out.getvalue()
