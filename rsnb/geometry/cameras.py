@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ class Camera(Protocol):
 
     width: int
     height: int
+    central: ClassVar[bool]  # all rays start at the camera centre
 
     def pixel_centres(self, dtype: torch.dtype | None = None, device=None) -> Tensor:
         """[H, W, 2] (column + 0.5, row + 0.5)."""
@@ -53,6 +54,7 @@ class PinholeCamera:
     K: Tensor
     width: int
     height: int
+    central: ClassVar[bool] = True
 
     def __post_init__(self):
         object.__setattr__(self, "K", as_tensor(self.K))
@@ -64,7 +66,7 @@ class PinholeCamera:
         bottom = torch.tensor([0.0, 0.0, 1.0], dtype=K.dtype, device=K.device)
         if not (K[..., 0, 0] > 0).all() or not (K[..., 1, 1] > 0).all() or not (K[..., 2, :] == bottom).all():
             raise InputError(f"K = {K.tolist()} is no pinhole matrix", where="PinholeCamera",
-                             mend="Its rows are (fx, skew, cx), (0, fy, cy), (0, 0, 1) with fx and fy above 0, in pixels")
+                             mend="Its rows are (fx, skew, cx), (0, fy, cy), (0, 0, 1), in pixels, fx and fy above 0")
 
     @classmethod
     def from_fov(cls, fov, width: int, height: int) -> PinholeCamera:
@@ -142,6 +144,7 @@ class PanoramaCamera:
 
     width: int
     height: int
+    central: ClassVar[bool] = True
 
     def __post_init__(self):
         _check_size(self)
@@ -191,6 +194,7 @@ class NadirCamera:
     gsd_m: float
     width: int
     height: int
+    central: ClassVar[bool] = False
 
     def __post_init__(self):
         _check_size(self)
@@ -238,11 +242,11 @@ def world_rays(camera: Camera, world_to_cam, pixels=None) -> tuple[Tensor, Tenso
         batch = max(pose.ndim - 2, _batch_dims(camera))
         pixels = centres.reshape(*[1] * batch, camera.height, camera.width, 2)
     origins, directions = camera.rays(pixels)
-    origins, pose = _same_precision(origins, pose)
-    cam_to_world = _align(pose[..., :3, :3].transpose(-1, -2), origins, 2)
-    shift = _align(pose[..., :3, 3], origins, 1)
-    directions = (cam_to_world @ directions.to(pose.dtype)[..., None])[..., 0]
-    origins = (cam_to_world @ (origins - shift)[..., None])[..., 0]
+    origins, directions, pose = _same_precision(origins, directions, pose)
+    cam_to_world = pose[..., :3, :3].transpose(-1, -2)
+    directions = _rotate(cam_to_world, directions)
+    centre = _align(-(cam_to_world @ pose[..., :3, 3:])[..., 0], directions, 1)
+    origins = centre if camera.central else _rotate(cam_to_world, origins) + centre
     return torch.broadcast_tensors(origins, directions)
 
 
@@ -252,8 +256,7 @@ def project_points(camera: Camera, world_to_cam, points) -> tuple[Tensor, Tensor
     What "not seen" gives is the camera's business (NaN pixels); visibility behind other surfaces is not looked at.
     """
     points, pose = _same_precision(as_tensor(points), as_tensor(world_to_cam))
-    rotation = _align(pose[..., :3, :3], points, 2)
-    return camera.project((rotation @ points[..., None])[..., 0] + _align(pose[..., :3, 3], points, 1))
+    return camera.project(_rotate(pose[..., :3, :3], points) + _align(pose[..., :3, 3], points, 1))
 
 
 def distance_to_z_depth(camera: Camera, distance) -> Tensor:
@@ -319,6 +322,16 @@ def _align(matrix: Tensor, values: Tensor, own: int) -> Tensor:
         raise InputError(f"{batch} batch dimensions of cameras meet values of shape {tuple(values.shape)}",
                          where="geometry.cameras", mend="Batches line up from the left: insert dimensions of size 1")
     return matrix.reshape(*matrix.shape[:batch], *[1] * (leading - batch), *matrix.shape[batch:])
+
+
+def _rotate(rotation: Tensor, vectors: Tensor) -> Tensor:
+    """R v for rotations [B..., 3, 3] and vectors [B..., ..., 3], one matrix product a batch (not one a ray)."""
+    batch = rotation.ndim - 2
+    if batch == 0:
+        return vectors @ rotation.transpose(-1, -2)
+    _align(rotation, vectors, 2)
+    flat = vectors.reshape(*vectors.shape[:batch], -1, 3) @ rotation.transpose(-1, -2)
+    return flat.reshape(*flat.shape[:batch], *vectors.shape[batch:])
 
 
 def _norm(points: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ def heading_pitch_roll(world_to_cam) -> tuple[np.ndarray, np.ndarray, np.ndarray
     )
     roll = np.where(vertical, 0.0, np.arctan2(-right[..., 2], -down[..., 2]))
     # A heading of -1e-17 must not become 2 pi, hence the second modulo.
-    return np.mod(np.mod(heading, 2 * np.pi), 2 * np.pi), pitch, roll
+    return np.mod(np.mod(heading, 2 * np.pi), 2 * np.pi), pitch[()], roll[()]
 
 
 def camera_centre(world_to_cam) -> np.ndarray:
