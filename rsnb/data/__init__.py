@@ -1,0 +1,30 @@
+"""Readers: one per on-disk format, all giving the scene types of `rsnb.scenes`. They know formats, never the city."""
+
+from __future__ import annotations
+
+import importlib
+
+_MODULES = {
+    "read_mesh": "meshes", "merge_meshes": "meshes",
+    "ReadOptions": "reading", "MeshWarning": "reading",
+    "read_obj": "obj", "read_ply": "ply", "read_gltf": "gltf", "read_cityjson": "cityjson",
+    "read_citygml": "citygml",
+    "CITY_SURFACES": "class_tables", "SUM_HELSINKI": "class_tables",
+    "Tile": "tiles", "HELSINKI": "tiles", "tile_of": "tiles", "tile_bounds": "tiles", "neighbours": "tiles",
+    "find_tiles": "tiles", "read_tiles": "tiles", "parse_tile_name": "tiles", "format_tile_name": "tiles",
+    "PanoTable": "panos", "read_panos": "panos", "write_panos": "panos",
+    "StreetView": "streetview", "parse_street_view_name": "streetview", "format_street_view_name": "streetview",
+    "read_street_views": "streetview", "write_sidecar": "streetview", "StreetViewOptions": "streetview",
+    "Picks": "picks", "read_picks": "picks", "write_picks": "picks",
+}
+__all__ = sorted(_MODULES)
+
+
+def __getattr__(name: str):
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__():
+    return __all__
