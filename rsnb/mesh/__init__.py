@@ -1,0 +1,38 @@
+"""Views from a textured mesh: pictures with depth and labels, camera pose from picked points, novel views.
+
+`RayScene(mesh)` once, then `render(scene, camera, world_to_cam, options)` for each picture; see `render` for what a
+picture holds and `RenderOptions` for sun, shadows, anti-aliasing and sky.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+_HOME = {
+    "RayScene": "scene",
+    "Hits": "scene",
+    "Sun": "shading",
+    "Sky": "sky",
+    "RenderOptions": "renderer",
+    "Rendering": "renderer",
+    "render": "renderer",
+    "render_each": "batch",
+    "render_batch": "batch",
+    "refine_hits": "refine",
+    "ray_triangle": "refine",
+    "sample_texture": "refine",
+    "solve_pose": "pose",
+    "PoseOptions": "pose",
+    "PoseSolution": "pose",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str):
+    if name in _HOME:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,81 @@
+"""Rays of a camera in its own frame, computed once and turned into the world for each pose."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+CACHE_BYTES = 1 << 29
+
+
+@dataclass(frozen=True)
+class CameraRays:
+    """One ray a pixel, row by row, camera frame, float32.
+
+    Attributes:
+        directions: [N, 3] unit vectors.
+        origins: [N, 3] metres, or None where all rays start in the camera centre.
+        width_at_0, width_per_m: [N], metres that a pixel covers across the ray at distance t are
+            width_at_0 + width_per_m * t (the square root of the area, so cameras with unlike axes are served too).
+    """
+
+    directions: np.ndarray
+    origins: np.ndarray | None
+    width_at_0: np.ndarray
+    width_per_m: np.ndarray
+
+
+_cache: OrderedDict[tuple, CameraRays] = OrderedDict()
+
+
+def camera_rays(camera, offset: tuple[float, float] = (0.5, 0.5)) -> CameraRays:
+    """Rays through the point `offset` of every pixel, (0.5, 0.5) being its centre. The last few cameras are kept."""
+    key = (*_camera_key(camera), offset)
+    if key in _cache:
+        _cache.move_to_end(key)
+        return _cache[key]
+    rays = _compute(camera, offset)
+    _cache[key] = rays
+    while len(_cache) > 1 and sum(_bytes(kept) for kept in _cache.values()) > CACHE_BYTES:
+        _cache.popitem(last=False)
+    return rays
+
+
+def sample_offsets(count: int) -> list[tuple[float, float]]:
+    """`count`^2 points of a pixel, no two in one column or row (Chiu, Shirley & Wang, Graphics Gems IV, 1994).
+
+    Odd counts hold the centre. An edge that is nearly level or upright still meets count^2 steps, not count.
+    """
+    return [((i + (j + 0.5) / count) / count, (j + (i + 0.5) / count) / count)
+            for j in range(count) for i in range(count)]
+
+
+def _camera_key(camera) -> tuple:
+    K = getattr(camera, "K", None)
+    inner = K.detach().cpu().numpy().tobytes() if isinstance(K, torch.Tensor) else np.asarray(K).tobytes()
+    return type(camera).__name__, camera.width, camera.height, getattr(camera, "gsd_m", None), inner
+
+
+def _bytes(rays: CameraRays) -> int:
+    arrays = (rays.directions, rays.origins, rays.width_at_0, rays.width_per_m)
+    return sum(array.nbytes for array in arrays if array is not None)
+
+
+@torch.no_grad()
+def _compute(camera, offset: tuple[float, float]) -> CameraRays:
+    corner = camera.pixel_centres().double().cpu() - 0.5
+    shift = torch.tensor(offset, dtype=torch.float64)
+    origins, directions = (part.reshape(-1, 3) for part in camera.rays(corner + shift))
+    steps = []
+    for axis in (0, 1):
+        half = torch.zeros(2, dtype=torch.float64)
+        half[axis] = 0.5
+        ahead, behind = camera.rays(corner + shift + half), camera.rays(corner + shift - half)
+        steps.append([(a - b).reshape(-1, 3) for a, b in zip(ahead, behind, strict=True)])
+    areas = [torch.linalg.cross(steps[0][k], steps[1][k]).norm(dim=1) for k in (0, 1)]
+    at_0, per_m = (area.sqrt().float().numpy() for area in areas)
+    single = bool((origins == 0).all())
+    return CameraRays(directions.float().numpy(), None if single else origins.float().numpy(), at_0, per_m)

@@ -1,0 +1,184 @@
+"""Colour of surface points in torch: texture, sun, sky light, shadows, haze. The reference for every faster backend.
+
+Photogrammetric textures already hold light, so unlit (colour = texture) is the default. Where a sun is given the light
+is Lambert's cosine for the sun plus a hemispherical sky (blueish from above, brownish from the ground), computed in
+linear light with a display gamma of 2.2: colour = shoulder(texture * light ** (1 / 2.2)).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from rsnb.errors import InputError
+from rsnb.mesh.scene import RayScene, SceneTensors
+from rsnb.mesh.textures import sample
+
+GAMMA = 2.2
+KNEE = 0.8  # brightness above which lit colours bend towards 1 instead of clipping
+MIN_COSINE = 0.05  # a surface seen more edge-on than this is filtered no stronger
+
+
+@dataclass(frozen=True)
+class Sun:
+    """The sun as a directional light.
+
+    Attributes:
+        azimuth: bearing the sun stands at, radians, 0 = north, clockwise positive.
+        elevation: above the horizon, radians; below it there is no direct light.
+        colour, intensity: linear light on a surface that faces the sun.
+        radius: angular radius, radians, for soft shadows (the true sun has 0.00465); needs `shadow_rays` > 1.
+        sky, ground: linear light from above and from below (hemispherical ambient).
+    """
+
+    azimuth: float
+    elevation: float
+    colour: tuple[float, float, float] = (1.0, 0.95, 0.86)
+    intensity: float = 0.95
+    radius: float = 0.00465
+    sky: tuple[float, float, float] = (0.27, 0.31, 0.38)
+    ground: tuple[float, float, float] = (0.19, 0.18, 0.17)
+
+    def __post_init__(self):
+        if not -np.pi / 2 <= self.elevation <= np.pi / 2:
+            raise InputError(f"the sun's elevation is {self.elevation}", where="Sun",
+                             mend="Give radians between -pi/2 and pi/2 (np.deg2rad(35) is a good afternoon)")
+
+    @property
+    def direction(self) -> np.ndarray:
+        """[3] float64 unit vector towards the sun, world axes."""
+        flat = np.cos(self.elevation)
+        return np.array([np.sin(self.azimuth) * flat, np.cos(self.azimuth) * flat, np.sin(self.elevation)])
+
+
+@dataclass(frozen=True)
+class SurfacePoints:
+    """Hit surface points of a bundle of rays, [N] each unless said otherwise, float32 on one device.
+
+    Attributes:
+        prim: int64 face. u, v: barycentric weights. distance: metres.
+        position: [N, 3] relative to the scene's centre. direction: [N, 3] of the ray.
+        width: metres that a pixel covers there, across the ray. turn: 0..1, a number of the pixel for rotating samples.
+    """
+
+    prim: torch.Tensor
+    u: torch.Tensor
+    v: torch.Tensor
+    distance: torch.Tensor
+    position: torch.Tensor
+    direction: torch.Tensor
+    width: torch.Tensor
+    turn: torch.Tensor
+
+
+def facing_normal(tables: SceneTensors, prim: torch.Tensor, direction: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Face normal turned towards the viewer [N, 3], and the cosine of the viewing angle [N], 0..1."""
+    normal = tables.normal[prim]
+    cosine = (normal * direction).sum(1)
+    return torch.where(cosine[:, None] > 0, -normal, normal), cosine.abs()
+
+
+def mip_level(tables: SceneTensors, prim: torch.Tensor, width: torch.Tensor, cosine: torch.Tensor, bias: float):
+    """log2 of level-0 texels under a pixel: the square root of its area on the face, so tilted faces blur a little
+    across and alias a little along (isotropic filtering)."""
+    footprint = width.clamp(min=1e-9).log2() - 0.5 * cosine.clamp(min=MIN_COSINE).log2()
+    return tables.texel_level[prim] + footprint + bias
+
+
+def albedo(tables: SceneTensors, points: SurfacePoints, cosine: torch.Tensor, bias: float, trilinear: bool):
+    """[N, 3] float32: texture times material colour times interpolated vertex colour."""
+    uv = interpolate(tables.uv[points.prim], points.u, points.v)
+    level = mip_level(tables, points.prim, points.width, cosine, bias)
+    colour = sample(tables.textures, tables.material[points.prim], uv, level, trilinear)
+    if tables.corner_rgb is not None:
+        colour = colour * interpolate(tables.corner_rgb[points.prim], points.u, points.v)
+    return colour
+
+
+def interpolate(corners: torch.Tensor, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Barycentric mean of corner values [N, 3, C] with weights 1 - u - v, u, v -> [N, C]."""
+    first, second, third = corners.unbind(1)
+    return first + u[:, None] * (second - first) + v[:, None] * (third - first)
+
+
+def lit(scene: RayScene, points: SurfacePoints, colour: torch.Tensor, normal: torch.Tensor, sun: Sun, *,
+        shadow_rays: int, ambient_rays: int, ambient_distance: float) -> torch.Tensor:
+    """Colour [N, 3] under sun and sky.
+
+    Args:
+        colour: [N, 3] albedo as stored (display gamma).
+        normal: [N, 3], towards the viewer.
+        shadow_rays: 0 = no cast shadows, 1 = hard, more = soft by `sun.radius`.
+        ambient_rays: rays that test how much sky light reaches a point; 0 = all of it.
+        ambient_distance: metres beyond which a blocker does not count.
+    """
+    def row(values):
+        return torch.as_tensor(np.asarray(values, np.float32)).to(colour)
+
+    cosine = normal @ row(sun.direction) if sun.elevation > 0 else torch.zeros_like(points.u)
+    direct = cosine.clamp(min=0.0)
+    # The start leaves the surface by more than its own rounding: that grows with the distance of the eye.
+    start = points.position + normal * (2e-3 + 1e-4 * points.distance)[:, None]
+    if shadow_rays > 0 and sun.elevation > 0:
+        direct = direct * _sun_seen(scene, start, direct > 0, points.turn, sun, shadow_rays)
+    upward = 0.5 + 0.5 * normal[:, 2:3]
+    ambient = row(sun.ground) + (row(sun.sky) - row(sun.ground)) * upward
+    if ambient_rays > 0:
+        ambient = ambient * _openness(scene, start, normal, points.turn, ambient_rays, ambient_distance)[:, None]
+    light = ambient + row(sun.colour) * sun.intensity * direct[:, None]
+    return shoulder(colour * light.pow(1.0 / GAMMA))
+
+
+def shoulder(colour: torch.Tensor) -> torch.Tensor:
+    """Leave 0..0.8 alone and bend what is brighter towards 1, so that bright walls keep their windows."""
+    room = 1.0 - KNEE
+    return torch.where(colour <= KNEE, colour, KNEE + room * torch.tanh((colour - KNEE) / room))
+
+
+def _sun_seen(scene: RayScene, start: torch.Tensor, wanted: torch.Tensor, turn: torch.Tensor, sun: Sun, count: int):
+    axis = sun.direction
+    first = np.cross(axis, [0.0, 0.0, 1.0] if abs(axis[2]) < 0.9 else [1.0, 0.0, 0.0])
+    first /= np.linalg.norm(first)
+    second = np.cross(axis, first)
+    index = torch.nonzero(wanted).squeeze(1)
+    origin, angle = start[index], 2 * np.pi * turn[index]
+    seen = torch.zeros(len(index), dtype=start.dtype, device=start.device)
+    basis = [torch.as_tensor(a.astype(np.float32)).to(start) for a in (axis, first, second)]
+    for k in range(count):
+        radius = 0.0 if count == 1 else np.tan(sun.radius) * np.sqrt((k + 0.5) / count)
+        phase = angle + k * GOLDEN_ANGLE
+        direction = basis[0] + radius * (phase.cos()[:, None] * basis[1] + phase.sin()[:, None] * basis[2])
+        seen += ~_blocked(scene, origin, direction / direction.norm(dim=1, keepdim=True), np.inf)
+    share = torch.ones_like(turn)
+    share[index] = seen / count
+    return share
+
+
+GOLDEN_ANGLE = np.pi * (3.0 - np.sqrt(5.0))
+
+
+def _openness(scene: RayScene, start: torch.Tensor, normal: torch.Tensor, turn: torch.Tensor, count: int, reach: float):
+    """Cosine-weighted share [N] of the hemisphere that is free within `reach` metres (Vogel spiral, turned per pixel)."""
+    # Duff et al., "Building an orthonormal basis, revisited", JCGT 2017.
+    x, y, z = normal.unbind(1)
+    sign = torch.where(z >= 0, 1.0, -1.0)
+    a = -1.0 / (sign + z)
+    b = x * y * a
+    first = torch.stack([1.0 + sign * x * x * a, sign * b, -sign * x], 1)
+    second = torch.stack([b, sign + y * y * a, -y], 1)
+    free = torch.zeros_like(turn)
+    for k in range(count):
+        radius = np.sqrt((k + 0.5) / count)
+        phase = 2 * np.pi * turn + k * GOLDEN_ANGLE
+        direction = (radius * phase.cos())[:, None] * first + (radius * phase.sin())[:, None] * second
+        direction = direction + np.sqrt(1.0 - radius**2) * normal
+        free += ~_blocked(scene, start, direction, reach)
+    return free / count
+
+
+def _blocked(scene: RayScene, origin: torch.Tensor, direction: torch.Tensor, reach: float) -> torch.Tensor:
+    limit = np.full(len(origin), reach, np.float32)
+    blocked = scene.occluded_local(origin.cpu().numpy(), np.ascontiguousarray(direction.cpu().numpy()), limit)
+    return torch.from_numpy(blocked).to(origin.device)
