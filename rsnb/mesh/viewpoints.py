@@ -1,0 +1,112 @@
+"""Where a camera can stand in a city model: the ground below given places, and places to stand where none are given.
+
+A panorama list has no heights, and building models often have no terrain. Both are answered by vertical and horizontal
+rays against the mesh itself.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rsnb.errors import InputError
+from rsnb.geometry import poses
+from rsnb.mesh.scene import RayScene
+
+RINGS_M = (2.0, 5.0, 10.0, 20.0, 40.0)  # where to look for ground beside a place that has none below it
+MAX_LAYERS = 16  # surfaces on one vertical line: crowns, roofs, floors, ground
+SKIN_M = 0.02
+
+
+def ground_height(scene: RayScene, places: np.ndarray) -> np.ndarray:
+    """Height of the lowest surface below each place, which is the street under a tree or a roof.
+
+    Where nothing lies below a place (a model of buildings alone), the lowest surface on rings of 2 to 40 m around it
+    counts, then the lowest vertex of the mesh. Under a bridge this is the lower level.
+
+    Args:
+        scene: the city model.
+        places: [N, 2] model x and y, metres.
+
+    Returns:
+        [N] float64 model z, metres.
+    """
+    places = np.atleast_2d(np.asarray(places, np.float64))
+    height = lowest_surface(scene, places)
+    angle = np.arange(16) * (2 * np.pi / 16)
+    for radius in RINGS_M:
+        missing = np.flatnonzero(~np.isfinite(height))
+        if len(missing) == 0:
+            break
+        ring = places[missing, None] + radius * np.stack([np.sin(angle), np.cos(angle)], axis=1)
+        found = lowest_surface(scene, ring.reshape(-1, 2)).reshape(len(missing), 16)
+        height[missing] = found.min(axis=1)
+    return np.where(np.isfinite(height), height, scene.mesh.bounds[0, 2])
+
+
+def lowest_surface(scene: RayScene, places: np.ndarray) -> np.ndarray:
+    """[N] z of the last surface that a falling ray meets at each place [N, 2]; inf where it meets none."""
+    top = scene.mesh.bounds[1, 2] + 1.0
+    start = np.c_[places, np.full(len(places), top)]
+    height = np.full(len(places), np.inf)
+    falling = np.arange(len(places))
+    for _ in range(MAX_LAYERS):
+        hits = scene.cast(start[falling], np.broadcast_to((0.0, 0.0, -1.0), (len(falling), 3)))
+        falling = falling[hits.hit]
+        if len(falling) == 0:
+            break
+        height[falling] = start[falling, 2] - hits.distance[hits.hit]
+        start[falling, 2] = height[falling] - SKIN_M
+    return height
+
+
+def find_viewpoints(scene: RayScene, count: int, camera_height_m: float = 2.0, seed: int = 0) -> np.ndarray:
+    """Poses at eye level in the open that look along streets, for a mesh that comes without a list of places.
+
+    Candidates are spread evenly over the mesh's footprint (Halton points). One is usable where no roof is above it and
+    nothing is nearer than 2 m; the best ones have walls near them on many sides, and they look along the longest free
+    line that still ends at something. Chosen places keep a distance from each other.
+
+    Returns:
+        world_to_cam [n, 4, 4] with 1 <= n <= count.
+
+    Raises:
+        InputError: no place is free (a closed interior, or a mesh that is not z-up).
+    """
+    low, high = scene.mesh.bounds[:, :2]
+    margin = np.minimum(0.1 * (high - low), 20.0)
+    places = (low - margin) + _halton(600, seed) * (high - low + 2 * margin)
+    eyes = np.c_[places, ground_height(scene, places) + camera_height_m]
+    eyes = eyes[~scene.occluded(eyes, np.broadcast_to((0.0, 0.0, 1.0), eyes.shape))]
+    bearing = np.arange(72) * (2 * np.pi / 72)
+    level = np.stack([np.sin(bearing), np.cos(bearing), np.zeros(72)], axis=1)
+    distance = scene.cast(eyes[:, None], level[None]).distance if len(eyes) else np.zeros((0, 72))
+    free = (distance.min(axis=1, initial=np.inf) > 2.0) & np.isfinite(distance).any(axis=1)
+    eyes, distance = eyes[free], distance[free]
+    if len(eyes) == 0:
+        raise InputError("no place to stand was found in the open", where=scene.mesh.name,
+                         mend="Give a panos file with places, and check that the mesh is in metres with z up")
+    enclosed = (distance < 40.0).mean(axis=1) + (distance < 15.0).mean(axis=1)
+    view = np.where(np.isfinite(distance), np.minimum(distance, 200.0), 0.0)
+    view = np.minimum(view, np.minimum(np.roll(view, 1, axis=1), np.roll(view, -1, axis=1)))  # a street, not a gap
+    heading = bearing[view.argmax(axis=1)]
+    chosen: list[int] = []
+    spacing = 0.5 * float(np.sqrt(np.prod(high - low) / max(count, 1)))
+    for index in np.argsort(-enclosed, kind="stable"):
+        apart = [np.hypot(*(eyes[index] - eyes[k])[:2]) for k in chosen]
+        if len(chosen) < count and min(apart, default=np.inf) >= spacing:
+            chosen.append(int(index))
+    return poses.pose_from_heading(eyes[chosen], heading[chosen], np.zeros(len(chosen)))
+
+
+def _halton(count: int, seed: int) -> np.ndarray:
+    """[count, 2] evenly spread points in the unit square (Halton 1960, bases 2 and 3, shifted by the seed)."""
+    def digits(index, base):
+        value, share = np.zeros(len(index)), 1.0
+        while index.any():
+            share /= base
+            value += share * (index % base)
+            index = index // base
+        return value
+
+    index = np.arange(1, count + 1)
+    return (np.stack([digits(index, 2), digits(index, 3)], axis=1) + np.random.default_rng(seed).random(2)) % 1.0

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+
+from rsnb.errors import InputError
+from rsnb.geometry import poses
+from rsnb.mesh.scene import RayScene
+from rsnb.mesh.viewpoints import find_viewpoints, ground_height
+from rsnb.scenes import Material, TexturedMesh
+
+
+def scene_of(triangles) -> RayScene:
+    """Triangles [F, 3, 3] as a plain mesh."""
+    corners = np.asarray(triangles, float).reshape(-1, 3)
+    n = len(corners) // 3
+    faces, none = np.arange(3 * n, dtype=np.int32).reshape(n, 3), np.zeros(n, np.int32)
+    return RayScene(TexturedMesh(corners, faces, np.zeros((n, 3, 2), np.float32), none, (Material("plain"),), none))
+
+
+def rectangle(a, b, c, d):
+    return [[a, b, c], [a, c, d]]
+
+
+def slab(x0, y0, x1, y1, z):
+    return rectangle((x0, y0, z), (x1, y0, z), (x1, y1, z), (x0, y1, z))
+
+
+def block(x0, y0, x1, y1, top):
+    """Four walls and a roof."""
+    return (rectangle((x0, y0, 0), (x1, y0, 0), (x1, y0, top), (x0, y0, top))
+            + rectangle((x1, y0, 0), (x1, y1, 0), (x1, y1, top), (x1, y0, top))
+            + rectangle((x1, y1, 0), (x0, y1, 0), (x0, y1, top), (x1, y1, top))
+            + rectangle((x0, y1, 0), (x0, y0, 0), (x0, y0, top), (x0, y1, top)) + slab(x0, y0, x1, y1, top))
+
+
+def test_ground_is_the_lowest_layer_below_crown_and_roof():
+    sloped = rectangle((0, 0, 1), (10, 0, 3), (10, 10, 3), (0, 10, 1))  # z = 1 + 0.2 x
+    scene = scene_of(sloped + slab(2, 2, 4, 4, 8) + slab(2, 2, 4, 4, 9.5))
+    assert ground_height(scene, [[3.0, 3.0], [7.5, 1.0]]) == pytest.approx([1.6, 2.5], abs=1e-4)
+
+
+def test_beside_a_lone_building_the_foot_of_its_walls_is_the_ground():
+    scene = scene_of([[[x, y, z + 370] for x, y, z in t] for t in block(0, 0, 10, 10, 12) + slab(0, 0, 10, 10, 0)])
+    assert ground_height(scene, [[13.0, 5.0], [500.0, 500.0]]) == pytest.approx([370, 370], abs=1e-4)
+
+
+def test_found_viewpoints_stand_in_the_street_and_look_along_it():
+    # Two long blocks with a street of 12 m between them that runs north, and a third that closes it.
+    scene = scene_of(block(0, 0, 20, 100, 15) + block(32, 0, 52, 100, 15) + block(0, 110, 52, 120, 15)
+                     + slab(-5, -5, 57, 125, 0))
+    views = find_viewpoints(scene, 3, camera_height_m=1.7)
+    centre = poses.camera_centre(views)
+    inside = ((centre[:, 0] > 0) & (centre[:, 0] < 20)) | ((centre[:, 0] > 32) & (centre[:, 0] < 52))
+    assert not (inside & (centre[:, 1] > 0) & (centre[:, 1] < 100)).any()
+    assert centre[:, 2] == pytest.approx(1.7, abs=1e-3)
+    x, y, _ = centre[0]
+    assert 20 < x < 32 and 0 < y < 110  # the most enclosed place is the street itself
+    heading = poses.heading_pitch_roll(views[0])[0]
+    assert abs(np.sin(heading)) < 0.2 and np.cos(heading) > 0  # north, where the third block ends the view
+
+
+def test_a_closed_room_has_no_viewpoint():
+    with pytest.raises(InputError, match="no place to stand"):
+        find_viewpoints(scene_of(slab(-1e3, -1e3, 1e3, 1e3, 0) + slab(-1e3, -1e3, 1e3, 1e3, 3)), 2)
