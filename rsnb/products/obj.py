@@ -17,8 +17,9 @@ def write_obj(folder: str | Path, mesh: TexturedMesh, name: str | None = None, *
     """Write <name>.obj, <name>.mtl and one picture a textured material into `folder`; gives the OBJ's path.
 
     Coordinates are model metres with millimetres; texture coordinates are v up as in the mesh. Faces are grouped by
-    material (`usemtl`) and by semantic class (`g class_<name>`), which `rsnb.data.read_mesh` reads back. OBJ has no
-    place for a georeference or vertex colours: the former is the reader's argument, the latter raise InputError.
+    material (`usemtl`) and by semantic class (`g class_<name>`), and the class table stands in the header as comments
+    (`# class ID NAME R G B`); `rsnb.data.read_mesh` reads both back. OBJ has no place for instances, a georeference or
+    vertex colours: the former two are lost or the reader's argument, the latter raise InputError.
     """
     if mesh.vertex_rgb is not None:
         raise InputError("vertex colours cannot be written to OBJ", where=mesh.name, mend="Use PLY or GLB")
@@ -28,7 +29,10 @@ def write_obj(folder: str | Path, mesh: TexturedMesh, name: str | None = None, *
     corners, corner_of = np.unique(mesh.uv.reshape(-1, 2), axis=0, return_inverse=True)
     corner_of = corner_of.reshape(-1, 3)
     text = io.StringIO()
-    text.write(f"# rsnb: model metres, z up\nmtllib {name}.mtl\n")
+    text.write("# rsnb: model metres, z up\n")
+    for c in mesh.classes:
+        text.write("# class {} {} {} {} {}\n".format(c.id, c.name, *c.rgb))
+    text.write(f"mtllib {name}.mtl\n")
     np.savetxt(text, mesh.vertices, fmt="v %.3f %.3f %.3f")
     np.savetxt(text, corners, fmt="vt %.6f %.6f")
     class_name = {0: "none"} | {c.id: c.name for c in mesh.classes}

@@ -37,6 +37,7 @@ def test_trimesh_reads_the_same_triangles_and_the_texture_the_right_way_up(tmp_p
 def test_the_text_names_classes_and_colours(tmp_path):
     path = write_obj(tmp_path, quad(), name="tile")
     text = path.read_text()
+    assert "# class 2 road 1 2 3\n" in text
     assert "mtllib tile.mtl" in text and "g class_road\nusemtl pictured" in text
     assert "g class_none\nusemtl plain" in text
     assert "Kd 0.5 0.25 0.125" in (tmp_path / "tile.mtl").read_text()
