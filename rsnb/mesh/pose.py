@@ -211,7 +211,10 @@ def _solve_subset(points, pixels, K, log_focal):
 
 def _consensus(problem):
     """The state that most pairs agree with, after refining the best few, and its inliers."""
-    ranked = sorted(_hypotheses(problem), key=problem.cost)
+    states = list(_hypotheses(problem))
+    if not states:
+        raise InputError("the picks allow no camera pose at all", where=WHERE, mend="Pick points on other walls too")
+    ranked = (states[i] for i in np.argsort(problem.quick_costs(states), kind="stable"))
     refined = []
     for state in _distinct(ranked, 6 if problem.fit_focal else 4):
         near = np.linalg.norm(problem.residuals(state), axis=1) < 2 * problem.options.cut_px
