@@ -213,7 +213,8 @@ def _check_lat_lon(lat, lon, crs: pyproj.CRS) -> tuple[np.ndarray, np.ndarray]:
     which = "" if lat.size == 1 else f" (point {bad}, from 0)"
     if _inside(lon.ravel()[bad], lat.ravel()[bad], crs):
         raise InputError(f"{here}{which} look swapped: the other way round they lie in the area of {crs.name}, this "
-                         "way they do not", where="lat, lon", mend="Give the latitude (north) first, then the longitude")
+                         "way they do not", where="lat, lon",
+                         mend="Give the latitude (north) first, then the longitude")
     area = crs.area_of_use
     where = "" if area is None else (f" (longitude {area.west} to {area.east}, latitude {area.south} to {area.north}, "
                                      f"{area.name.split(' - ')[0]})")

@@ -1,0 +1,36 @@
+"""Scores of pictures and geometry against the truth. Bottom of the house: nothing here knows a method.
+
+Pictures are [..., 3, H, W] (or one channel), 0..1, numpy or torch; sizes must agree. Every picture score is computed in
+float64 and returned as one float: the value of the picture, or the mean over the pictures of a batch
+(`per_image=True`: an array of them). A score that would be NaN raises `InputError` instead, because NaN compares as
+neither better nor worse and slips through every threshold.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+_HOME = {
+    "psnr": "image",
+    "ssim": "image",
+    "ssim_map": "image",
+    "rmse": "image",
+    "luma": "image",
+    "sharpness_difference": "image",
+    "lpips_distance": "perceptual",
+    "depth_errors": "depth",
+    "height_errors": "depth",
+    "angular_error": "depth",
+    "rotation_error": "depth",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str):
+    if name in _HOME:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted([*globals(), *__all__])
