@@ -14,7 +14,7 @@ import numpy as np
 from rsnb.data.class_tables import CITY_SURFACES, display_colour, surface_class
 from rsnb.data.mtl import find_library, read_mtl
 from rsnb.data.polygons import near_zero, triangulate
-from rsnb.data.reading import Reading, ReadOptions, place, require_file
+from rsnb.data.reading import DEFAULTS, Reading, ReadOptions, place, require_file
 from rsnb.errors import InputError
 from rsnb.scenes import Georeference, Material, SemanticClass, TexturedMesh
 
@@ -24,7 +24,7 @@ GREY = (0.8, 0.8, 0.8)
 def read_obj(
     path: str | Path,
     georeference: Georeference | None = None,
-    options: ReadOptions = ReadOptions(),
+    options: ReadOptions = DEFAULTS,
     reading: Reading | None = None,
 ) -> TexturedMesh:
     """Read a Wavefront OBJ file, its material libraries and their textures.

@@ -50,11 +50,14 @@ class ReadOptions:
             object.__setattr__(self, "lod", str(self.lod))
 
 
+DEFAULTS = ReadOptions()
+
+
 @dataclass
 class Reading:
     """One reading job: options, a texture cache, and notes of what was wrong but not fatal."""
 
-    options: ReadOptions = field(default_factory=ReadOptions)
+    options: ReadOptions = DEFAULTS
     missing: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     degenerate: int = 0

@@ -1,0 +1,77 @@
+"""Coordinate reference systems as 3-D city models name them, and the axis order in which they really write."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+
+def parse_srs(name: str | None) -> str | None:
+    """"EPSG:25832" out of the ways to say so; None where nothing is said or known.
+
+    Known: "EPSG:25832", "urn:ogc:def:crs:EPSG::25832", "urn:ogc:def:crs,crs:EPSG::25832,crs:EPSG::5783" (a compound:
+    the horizontal part is kept), "https://www.opengis.net/def/crs/EPSG/0/7415", and the German
+    "urn:adv:crs:ETRS89_UTM32*DE_DHHN2016_NH".
+    """
+    if not name:
+        return None
+    if found := re.search(r"EPSG(?:[:/]+[\d.]*[:/]+|[:/])(\d{4,6})", name, re.IGNORECASE):
+        return f"EPSG:{found.group(1)}"
+    if found := re.search(r"ETRS89_UTM(\d\d)", name):
+        return f"EPSG:258{found.group(1)}"
+    if found := re.search(r"DE_DHDN_3GK(\d)", name):
+        return f"EPSG:3146{int(found.group(1)) + 4}"
+    return None
+
+
+def to_easting_northing(points: np.ndarray, crs: str | None) -> tuple[np.ndarray, str | None]:
+    """File coordinates as metres east, north, up, and their CRS.
+
+    Args:
+        points: [V, 3] float64 as in the file.
+        crs: what `parse_srs` gave.
+
+    Degrees (EPSG:6697 and the like, latitude first) go to the UTM zone they lie in. In a projected CRS whose
+    definition puts the northing first, files follow the definition or do not: the area of use decides.
+    """
+    if crs is None or len(points) == 0:
+        return points, crs
+    from pyproj import CRS, Transformer
+    from pyproj.exceptions import CRSError
+
+    try:
+        system = CRS.from_user_input(crs)
+    except CRSError:
+        return points, crs
+    north_first = system.axis_info and system.axis_info[0].direction == "north"
+    if system.is_geographic or (system.is_compound and system.sub_crs_list[0].is_geographic):
+        lonlat = points[:, [1, 0, 2]] if north_first else points
+        lon, lat = np.nanmean(lonlat[:, 0]), np.nanmean(lonlat[:, 1])
+        zone = min(int((lon + 180.0) // 6.0) + 1, 60)
+        utm = f"EPSG:{32600 if lat >= 0 else 32700}".replace("00", f"{zone:02d}", 1)
+        east, north = Transformer.from_crs(system.to_2d(), utm, always_xy=True).transform(lonlat[:, 0], lonlat[:, 1])
+        return np.stack([east, north, points[:, 2]], axis=1), utm
+    if north_first and _swapped(points, system):
+        return points[:, [1, 0, 2]], crs
+    return points, crs
+
+
+def _swapped(points: np.ndarray, system) -> bool:
+    """True where the coordinates fit the area of use only when their first two columns change places."""
+    from pyproj import Transformer
+
+    area = system.area_of_use
+    if area is None:
+        return False
+    lon, lat = np.meshgrid([area.west, (area.west + area.east) / 2, area.east], [area.south, area.north])
+    east, north = Transformer.from_crs("EPSG:4326", system, always_xy=True).transform(lon.ravel(), lat.ravel())
+    if not (np.isfinite(east).all() and np.isfinite(north).all()):
+        return False
+    x, y = np.nanmean(points[:, 0]), np.nanmean(points[:, 1])
+
+    def outside(a: float, b: float) -> float:
+        """Metres by which a pair of coordinates misses the box of the area of use."""
+        return (max(east.min() - a, 0.0, a - east.max())) + max(north.min() - b, 0.0, b - north.max())
+
+    return outside(y, x) + 1000.0 < outside(x, y)
