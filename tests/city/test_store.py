@@ -1,5 +1,6 @@
 import hashlib
 import multiprocessing
+import shutil
 import subprocess
 
 import pytest
@@ -39,7 +40,11 @@ def test_a_failed_build_leaves_no_folder_and_the_next_one_works(tmp_path):
     with pytest.raises(RuntimeError):
         ensure_built(tmp_path, "mesh", {}, broken)
     assert not [p for p in (tmp_path / "city").iterdir() if p.is_dir()]
-    stale = tmp_path / "city" / (".mesh-" + ensure_built(tmp_path, "mesh", {}, write_one).name[5:] + ".partial-1")
+    folder = ensure_built(tmp_path, "mesh", {}, write_one)
+    shutil.rmtree(folder)
+    stale = folder.parent / f".{folder.name}.partial-1"
+    stale.mkdir()  # what a killed process leaves
+    assert ensure_built(tmp_path, "mesh", {}, write_one) == folder
     assert not stale.exists()
 
 
