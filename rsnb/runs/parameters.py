@@ -138,7 +138,7 @@ def _known(declared: Mapping[str, Parameter], name: str, where: object, line: in
     if name in declared:
         return declared[name]
     near = difflib.get_close_matches(name, declared, n=1)
-    hint = f"Did you mean {near[0]!r}?  The" if near else "The"
+    hint = f"Did you mean {near[0]!r}? The" if near else "The"
     raise InputError(f"the notebook has no parameter {name!r}", where=where, line=line,
                      mend=f"{hint} parameters are: {', '.join(declared)}")
 

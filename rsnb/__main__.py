@@ -1,0 +1,5 @@
+"""`python -m rsnb` is the command `rsnb`."""
+
+from rsnb.cli import main
+
+main()

@@ -1,0 +1,245 @@
+"""The command line. Each command imports what it needs when it runs, so that `rsnb info` answers at once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from rsnb.errors import InputError
+
+app = typer.Typer(
+    name="rsnb", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich",
+    help="Five remote-sensing methods as notebooks that run on one procedural city, or on your data.\n\n"
+         "Start with [bold]rsnb run --all[/bold]: it runs every notebook at small scale and builds an HTML gallery.")
+BUSY = 75  # EX_TEMPFAIL of sysexits.h: try again later
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+RunsFolder = Annotated[Path | None, typer.Option("--runs", help="Folder of all runs [default: runs/ in the clone]")]
+
+
+@app.command()
+def info() -> None:
+    """Say what is installed, on what machine, and where notebooks, data and runs lie."""
+    import os
+    from importlib import metadata
+
+    from rsnb.runs import places, record
+
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    facts.add_column(style="bold")
+    facts.add_column(overflow="fold")
+    root = places.project_root()
+    found = record.provenance()
+    facts.add_row("rsnb", f"{found['versions'].pop('rsnb', 'not installed')}  ({Path(__file__).parent})")
+    facts.add_row("Python", f"{found['versions'].pop('python')}  ({sys.executable})")
+    hardware = found["hardware"]
+    memory = f", {hardware['memory_bytes'] / 2**30:.0f} GiB" if "memory_bytes" in hardware else ""
+    facts.add_row("machine", f"{hardware['system']}, {hardware['cpu']}, {hardware['cores']} cores{memory}")
+    facts.add_row("GPU", ", ".join(hardware["gpus"]) or "none found (everything runs on the CPU)")
+    if found["git"]:
+        facts.add_row("commit", found["git"]["commit"][:12] + (" with changes" if found["git"]["dirty"] else ""))
+    listed = [] if root is None else [path.stem for path in places.notebooks(root)]
+    facts.add_row("notebooks", "\n".join(listed) or "none (this is not a clone of the project)")
+    for name, folder in (("data", places.data_folder()), ("runs", places.runs_folder())):
+        facts.add_row(name, f"{folder}" + ("" if folder.is_dir() else "  (not made yet)"))
+    variables = [f"{name}={os.environ[name]}" for name in ("RSNB_DATA", "RSNB_RUNS", "RSNB_REAL") if name in os.environ]
+    if variables:
+        facts.add_row("environment", "\n".join(variables))
+    facts.add_row("packages", ", ".join(f"{name} {version}" for name, version in found["versions"].items()))
+    missing = [name for name in ("torch", "papermill", "jupyterlab") if not _installed(name, metadata)]
+    if missing:
+        facts.add_row("missing", f"{', '.join(missing)}: pip install 'rsnb[notebooks]'")
+    out.print(facts)
+
+
+@app.command()
+def city(
+    root: Annotated[Path | None, typer.Argument(help="Folder to write to [default: data/city in the clone]")] = None,
+    seed: Annotated[int, typer.Option(help="Another seed is another city; the same seed gives the same bytes.")] = 0,
+    districts: Annotated[str, typer.Option(
+        help="Which districts of 500 x 500 m, as column,row pairs: '0,0' or '0,0 1,0'.")] = "0,0",
+    detail: Annotated[str, typer.Option(
+        help="'full' is the true city, 'twin' what photogrammetry would make of it (blurred, simplified).")] = "full",
+) -> None:
+    """Build the procedural city and write it as tiles, street views and a top view, in the real data sets' formats."""
+    from rsnb.runs.places import data_folder
+
+    if detail not in ("full", "twin"):
+        raise InputError(f"there is no detail {detail!r}", where="--detail", mend="Choose one of: full, twin")
+    indices = _districts(districts)
+    import rsnb.city as rooms
+
+    folder = root or data_folder() / "city"
+    with err.status(f"Building {len(indices)} district(s) of the city ..."):
+        written = rooms.write_city(folder, rooms.CityOptions(seed=seed), indices=indices, detail=detail)
+    out.print(f"The city is in {written or folder}")
+
+
+@app.command()
+def run(
+    notebook: Annotated[str | None, typer.Argument(
+        help="Number or name of a notebook (02, 02_mesh_rendering), or the path of an .ipynb file.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every notebook of the clone, in order.")] = False,
+    parameter: Annotated[list[str] | None, typer.Option(
+        "-p", "--parameter", metavar="NAME=VALUE", help="Set a parameter; may be repeated. Lists: 1,2,3.")] = None,
+    profile: Annotated[str, typer.Option(
+        help="Scale: tiny (seconds), smoke (the defaults, minutes), small (up to an hour), "
+             "full (GPU, real data sizes).")] = "smoke",
+    variant: Annotated[str, typer.Option(
+        help="Variant of the profile, from notebooks/params/PROFILE/NN_VARIANT.yaml.")] = "",
+    dry: Annotated[bool, typer.Option("--dry", help="Only show what would run, with every parameter.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Run again although this very run is finished.")] = False,
+    timeout: Annotated[float | None, typer.Option(min=1, help="Seconds that any one cell may take.")] = None,
+    runs: RunsFolder = None,
+) -> None:
+    """Run a notebook and record it; a run that is finished is not run again.
+
+    Unknown or mistyped parameters are refused before anything starts. Exit code: 0 finished, 1 a notebook failed,
+    2 wrong input, 75 another process works on the same run.
+    """
+    from rsnb.runs.places import notebooks, project_root, runs_folder
+    from rsnb.runs.planning import plan
+
+    if (notebook is None) == (not everything):
+        raise InputError("name one notebook, or give --all", where="rsnb run", mend="For example: rsnb run 02")
+    names = [notebook]
+    if everything:
+        root = project_root()
+        names = [] if root is None else [str(path) for path in notebooks(root)]
+        if not names:
+            raise InputError("there are no notebooks here", where=root or Path.cwd(), mend="Change into a clone")
+    plans = [plan(name, profile=profile, variant=variant, overrides=_pairs(parameter or []), runs=runs)
+             for name in names]
+    if dry:
+        for todo in plans:
+            _show_plan(todo)
+        return
+    code = max([_run_one(todo, force, timeout) for todo in plans])
+    from rsnb.runs.gallery import write_gallery
+
+    index = write_gallery(runs_folder(runs))
+    out.print(f"Gallery: {index}", soft_wrap=True)
+    raise typer.Exit(code)
+
+
+@app.command()
+def table(
+    where: Annotated[list[str] | None, typer.Option(
+        "--where", "-w", help="Keep rows like 'status=ok' or 'psnr>=30'; may be repeated.")] = None,
+    sort: Annotated[str, typer.Option(help="Column to sort by; with a minus before it, falling: --sort=-psnr")] = "",
+    columns: Annotated[str, typer.Option(help="Only these columns, separated by commas.")] = "",
+    form: Annotated[str, typer.Option("--format", help="text, markdown, csv or json")] = "text",
+    gallery: Annotated[bool, typer.Option("--gallery", help="Also rebuild the HTML gallery.")] = False,
+    runs: RunsFolder = None,
+) -> None:
+    """List all runs with status, metrics and parameters (a parameter's column is its name after a minus)."""
+    from rsnb.runs import table as tables
+    from rsnb.runs.places import runs_folder
+
+    folder = runs_folder(runs)
+    rows = tables.select(tables.rows(tables.collect(folder)), where or [], sort, [c for c in columns.split(",") if c])
+    if gallery:
+        from rsnb.runs.gallery import write_gallery
+
+        err.print(f"Gallery: {write_gallery(folder)}", soft_wrap=True)
+    if form != "text":
+        sys.stdout.write(tables.render(rows, form))
+        return
+    if not rows:
+        out.print(f"No runs{' that fit' if where else ''} in {folder}. `rsnb run --all` makes some.", soft_wrap=True)
+        return
+    names = tables.show_columns(rows)
+    shown = Table(*(column.removesuffix("_seconds") for column in names), box=SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        shown.add_row(*(tables.cell_text(tables.short(name, row.get(name))) for name in names))
+    out.print(shown)
+
+
+def _run_one(todo, force: bool, timeout: float | None) -> int:
+    """Execute one plan, say what became of it, give the exit code."""
+    from rsnb.runs.execution import Busy, execute
+
+    try:
+        record = execute(todo, force=force, timeout=timeout, progress=sys.stderr.isatty())
+    except Busy as busy:
+        err.print(f"{busy}; it is left alone. Try again when that one has ended.", soft_wrap=True)
+        return BUSY
+    except KeyboardInterrupt:
+        err.print(f"{todo.name}: interrupted; recorded as killed in {todo.folder}", soft_wrap=True)
+        raise typer.Exit(130) from None
+    if record.get("cached"):
+        out.print(f"[green]done before[/green]  {todo.name}  {todo.key}  ({record['wall_seconds']:.0f} s then)")
+        return 0
+    colour = "green" if record["status"] == "ok" else "red"
+    out.print(f"[{colour}]{record['status']:11}[/{colour}]  {todo.name}  {todo.key}  {record['wall_seconds']:.0f} s")
+    if record["status"] == "ok":
+        return 0
+    err.print(f"{record['reason']}\nWhat was executed so far: {todo.folder}", markup=False, soft_wrap=True)
+    return 1
+
+
+def _show_plan(todo) -> None:
+    from rsnb.runs.planning import is_finished
+
+    out.print(f"[bold]{todo.name}[/bold]  {todo.key}  {'done before' if is_finished(todo) else 'would run'}")
+    shown = Table(box=None, pad_edge=False, show_header=False)
+    shown.add_column()
+    shown.add_column(overflow="fold")
+    for name, value in todo.parameters.items():
+        shown.add_row(f"  {name}", repr(value))
+    out.print(shown)
+
+
+def _pairs(texts: list[str]) -> list[tuple[str, str]]:
+    """("name", "value") of texts like name=value."""
+    for text in texts:
+        if "=" not in text or not text.split("=")[0].isidentifier():
+            raise InputError(f"{text!r} is not of the form name=value", where="-p", mend="For example: -p seed=1")
+    return [tuple(text.split("=", 1)) for text in texts]
+
+
+def _districts(text: str) -> list[tuple[int, int]]:
+    """District indices of a text like "0,0 1,0"."""
+    try:
+        pairs = [tuple(int(part) for part in pair.split(",")) for pair in text.split()]
+    except ValueError:
+        pairs = []
+    if not pairs or any(len(pair) != 2 for pair in pairs):
+        raise InputError(f"{text!r} names no districts", where="--districts", mend="Write pairs like '0,0 1,0'")
+    return pairs
+
+
+def _installed(name: str, metadata) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def main() -> None:
+    """Entry point: bad input is one paragraph on stderr and exit code 2, never a traceback."""
+    try:
+        app()
+    except InputError as error:
+        err.print(f"[bold red]rsnb:[/bold red] {_escape(str(error))}", soft_wrap=True)
+        raise SystemExit(2) from None
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "rsnb":
+            raise
+        err.print(f"[bold red]rsnb:[/bold red] the package {error.name!r} is not installed. "
+                  r"Install the notebooks' set: pip install 'rsnb\[notebooks]'", soft_wrap=True)
+        raise SystemExit(2) from None
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
