@@ -9,11 +9,11 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from rsnb.errors import InputError
-from rsnb.mesh.renderer import Rendering, RenderOptions, checked_pose, refuse_buried_camera, render
+from rsnb.mesh.renderer import UNLIT, Rendering, RenderOptions, checked_pose, refuse_buried_camera, render
 from rsnb.mesh.scene import RayScene
 
 
-def render_each(scene: RayScene, camera, poses: Sequence[np.ndarray], options: RenderOptions = RenderOptions(),
+def render_each(scene: RayScene, camera, poses: Sequence[np.ndarray], options: RenderOptions = UNLIT,
                 progress: bool = True, processes: int = 1) -> Iterator[Rendering]:
     """Pictures one after the other, in the order of `poses`, so that a long batch can be written as it comes.
 
@@ -45,9 +45,9 @@ def render_each(scene: RayScene, camera, poses: Sequence[np.ndarray], options: R
     return _run(scene, cameras, poses, options, progress, processes)
 
 
-def render_batch(scene: RayScene, camera, poses: Sequence[np.ndarray], options: RenderOptions = RenderOptions(),
+def render_batch(scene: RayScene, camera, poses: Sequence[np.ndarray], options: RenderOptions = UNLIT,
                  progress: bool = True, processes: int = 1) -> list[Rendering]:
-    """`render_each` as a list. 100 panoramas of 2048 x 1024 with all channels are 9 GB: use `render_each` for those."""
+    """`render_each` as a list. 100 panoramas of 2048 x 1024 with all channels are 9 GB: iterate over those instead."""
     return list(render_each(scene, camera, poses, options, progress, processes))
 
 

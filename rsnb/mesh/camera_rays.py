@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 CACHE_BYTES = 1 << 29
+CENTRE = (0.5, 0.5)
 
 
 @dataclass(frozen=True)
@@ -16,8 +17,8 @@ class CameraRays:
     """One ray a pixel, row by row, camera frame, float32.
 
     Attributes:
-        directions: [N, 3] unit vectors.
-        origins: [N, 3] metres, or None where all rays start in the camera centre.
+        directions: [3, N] unit vectors (planar: a rotation is nine products of whole rows).
+        origins: [3, N] metres, or None where all rays start in the camera centre.
         width_at_0, width_per_m: [N], metres that a pixel covers across the ray at distance t are
             width_at_0 + width_per_m * t (the square root of the area, so cameras with unlike axes are served too).
     """
@@ -31,7 +32,7 @@ class CameraRays:
 _cache: OrderedDict[tuple, CameraRays] = OrderedDict()
 
 
-def camera_rays(camera, offset: tuple[float, float] = (0.5, 0.5)) -> CameraRays:
+def camera_rays(camera, offset: tuple[float, float] = CENTRE) -> CameraRays:
     """Rays through the point `offset` of every pixel, (0.5, 0.5) being its centre. The last few cameras are kept."""
     key = (*_camera_key(camera), offset)
     if key in _cache:
@@ -67,15 +68,27 @@ def _bytes(rays: CameraRays) -> int:
 @torch.no_grad()
 def _compute(camera, offset: tuple[float, float]) -> CameraRays:
     corner = camera.pixel_centres().double().cpu() - 0.5
-    shift = torch.tensor(offset, dtype=torch.float64)
-    origins, directions = (part.reshape(-1, 3) for part in camera.rays(corner + shift))
+    origins, directions = camera.rays(corner + torch.tensor(offset, dtype=torch.float64))
+    if offset == CENTRE:
+        at_0, per_m = _pixel_widths(camera, corner)
+    else:
+        # The width hardly changes within a pixel.
+        at_0, per_m = camera_rays(camera).width_at_0, camera_rays(camera).width_per_m
+    single = bool((origins == 0).all())
+    return CameraRays(_planar(directions), None if single else _planar(origins), at_0, per_m)
+
+
+def _planar(vectors: torch.Tensor) -> np.ndarray:
+    return vectors.reshape(-1, 3).float().T.contiguous().numpy()
+
+
+def _pixel_widths(camera, corner: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     steps = []
     for axis in (0, 1):
-        half = torch.zeros(2, dtype=torch.float64)
-        half[axis] = 0.5
-        ahead, behind = camera.rays(corner + shift + half), camera.rays(corner + shift - half)
-        steps.append([(a - b).reshape(-1, 3) for a, b in zip(ahead, behind, strict=True)])
+        before = torch.full((2,), 0.5, dtype=torch.float64)
+        after = before.clone()
+        before[axis], after[axis] = 0.0, 1.0
+        pairs = zip(camera.rays(corner + after), camera.rays(corner + before), strict=True)
+        steps.append([(a - b).reshape(-1, 3) for a, b in pairs])
     areas = [torch.linalg.cross(steps[0][k], steps[1][k]).norm(dim=1) for k in (0, 1)]
-    at_0, per_m = (area.sqrt().float().numpy() for area in areas)
-    single = bool((origins == 0).all())
-    return CameraRays(directions.float().numpy(), None if single else origins.float().numpy(), at_0, per_m)
+    return tuple(area.sqrt().float().numpy() for area in areas)

@@ -1,9 +1,9 @@
 """Hits as differentiable functions of camera, vertices and texture.
 
 Embree says which face a ray meets; that choice is kept and distance and barycentric weights are computed again in torch
-(Moeller & Trumbore, "Fast, minimum storage ray/triangle intersection", 1997), so gradients reach the pose, the vertices
-and the texture. What has no gradient is the choice itself: silhouettes do not pull. That is enough to refine a pose that
-PnP has initialised and to optimise textures.
+(Moeller & Trumbore, "Fast, minimum storage ray/triangle intersection", 1997), so gradients reach the pose, the
+vertices and the texture. What has no gradient is the choice itself: silhouettes do not pull. That is enough to refine a
+pose that PnP has initialised and to optimise textures.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def ray_triangle(origins: torch.Tensor, directions: torch.Tensor, corners: torch
 
 
 def sample_texture(texture: torch.Tensor, uv: torch.Tensor) -> torch.Tensor:
-    """Bilinear colour [N, C] of one texture [C, H, W] at uv [N, 2] (OBJ convention, repeating), with gradients for both."""
+    """Bilinear colour [N, C] of one texture [C, H, W] at uv [N, 2] (OBJ convention, repeating); both have gradients."""
     height, width = texture.shape[-2:]
     turn = uv - uv.detach().floor()
     x, y = turn[:, 0] * width - 0.5, (1.0 - turn[:, 1]) * height - 0.5

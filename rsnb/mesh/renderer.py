@@ -14,13 +14,13 @@ import numpy as np
 import torch
 
 from rsnb.errors import InputError
-from rsnb.mesh.camera_rays import CameraRays, camera_rays, sample_offsets
-from rsnb.mesh.scene import Hits, RayScene
-from rsnb.mesh.shading import Sun, SurfacePoints, albedo, facing_normal, lit
-from rsnb.mesh.sky import Sky, sky_colour
+from rsnb.mesh.camera_rays import CENTRE, sample_offsets
+from rsnb.mesh.packets import run_in_parts
+from rsnb.mesh.passes import CHUNK, Pass
+from rsnb.mesh.scene import RayScene
+from rsnb.mesh.shading import Sun
+from rsnb.mesh.sky import Sky
 
-CHUNK = 1 << 17  # rays shaded together: their working set stays in the last-level cache
-CENTRE = (0.5, 0.5)
 Channel = Literal["rgb", "depth", "normal", "semantic", "instance", "opacity"]
 ALL_CHANNELS: tuple[Channel, ...] = ("rgb", "depth", "normal", "semantic", "instance", "opacity")
 
@@ -42,6 +42,8 @@ class RenderOptions:
         channels: what to compute; `prim` always is.
         check_camera: refuse a camera inside a wall or below the ground.
         device: torch device that shades. Rays are cast on the CPU whatever it is.
+        kernels: "auto" fuses casting and texturing in compiled loops where it can (CPU, numba installed); "torch" is
+            their reference: the same picture to 1e-5, slower.
         backend: "embree" casts rays; "egl" rasterises ids with OpenGL (perspective cameras only, see `raster`).
     """
 
@@ -58,6 +60,7 @@ class RenderOptions:
     channels: tuple[Channel, ...] = ALL_CHANNELS
     check_camera: bool = False
     device: str = "cpu"
+    kernels: Literal["auto", "torch"] = "auto"
     backend: Literal["embree", "egl"] = "embree"
 
     def __post_init__(self):
@@ -71,8 +74,13 @@ class RenderOptions:
                              mend=f"Choose from {', '.join(ALL_CHANNELS)}")
         if self.haze_m is not None and not self.haze_m > 0:
             raise InputError(f"haze_m is {self.haze_m}", where="RenderOptions", mend="Give metres above 0, or None")
-        if self.backend not in ("embree", "egl"):
-            raise InputError(f"backend is {self.backend!r}", where="RenderOptions", mend="Choose 'embree' or 'egl'")
+        for name, choices in (("backend", ("embree", "egl")), ("kernels", ("auto", "torch"))):
+            if getattr(self, name) not in choices:
+                raise InputError(f"{name} is {getattr(self, name)!r}", where="RenderOptions",
+                                 mend=f"Choose from {', '.join(choices)}")
+
+
+UNLIT = RenderOptions()
 
 
 @dataclass(frozen=True)
@@ -109,7 +117,7 @@ class Rendering:
         return np.where(hit, z, np.float32(np.inf))
 
 
-def render(scene: RayScene, camera, world_to_cam: np.ndarray, options: RenderOptions = RenderOptions()) -> Rendering:
+def render(scene: RayScene, camera, world_to_cam: np.ndarray, options: RenderOptions = UNLIT) -> Rendering:
     """One picture.
 
     Args:
@@ -160,13 +168,11 @@ class Frame:
 
     def __init__(self, scene: RayScene, camera, pose: np.ndarray, options: RenderOptions):
         self.scene, self.camera, self.pose, self.options = scene, camera, pose, options
-        self.tables = scene.tensors(options.device)
         self.turn = pose[:3, :3].astype(np.float32)  # row vectors: direction in the world = direction @ turn
         self.eye = (-pose[:3, :3].T @ pose[:3, 3] - scene.centre).astype(np.float32)
         # A supersampled pixel is covered by several rays; each stands for its part.
         self.bias = options.mip_bias - np.log2(options.supersample)
-        n = camera.width * camera.height
-        wanted = set(options.channels)
+        n, wanted = camera.width * camera.height, set(options.channels)
         self.prim = np.empty(n, np.int32)
         self.depth = np.empty(n, np.float32) if "depth" in wanted else None
         self.normal = np.zeros((3, n), np.float32) if "normal" in wanted else None
@@ -177,19 +183,12 @@ class Frame:
 
     def shoot(self, offset: tuple[float, float], labels: bool, colour: bool, weight: float) -> None:
         """Cast one ray a pixel. `labels`: keep what it hits; `colour`: add `weight` times what it sees."""
-        rays = camera_rays(self.camera, offset)
-        for first in range(0, len(rays.directions), CHUNK):
-            part = slice(first, first + CHUNK)
-            directions, origins = self._world(rays, part)
-            hits = self.scene.cast_local(origins, directions)
-            index = np.flatnonzero(hits.prim >= 0)
-            if labels:
-                self._keep(part, hits, directions, index)
-            if colour and self.opacity is not None:
-                self.opacity[part] += np.float32(weight) * (hits.prim >= 0)
-            if colour and self.rgb is not None:
-                seen = self._colours(rays, part, origins, directions, hits, index, offset)
-                self.rgb[:, part] += weight * seen.T.cpu().numpy()
+        one = Pass(self, offset, labels, colour, weight)
+        if one.fused and not one.relit:
+            run_in_parts(one.run_fused, len(self.prim), torch.get_num_threads())
+            return
+        for first in range(0, len(self.prim), CHUNK):
+            one.run(slice(first, min(first + CHUNK, len(self.prim))))
 
     def rendering(self) -> Rendering:
         """The finished picture."""
@@ -201,66 +200,3 @@ class Frame:
         rgb = None if self.rgb is None else np.clip(self.rgb, 0.0, 1.0, out=self.rgb)
         return Rendering(image(rgb), image(self.depth), image(self.normal), image(self.semantic), image(self.instance),
                          image(self.prim), image(self.opacity), self.camera, self.pose)
-
-    def _world(self, rays: CameraRays, part: slice) -> tuple[np.ndarray, np.ndarray]:
-        directions = rotate(rays.directions[part], self.turn)
-        if rays.origins is None:
-            return directions, self.eye[None]
-        return directions, rotate(rays.origins[part], self.turn) + self.eye
-
-    def _keep(self, part: slice, hits: Hits, directions: np.ndarray, index: np.ndarray) -> None:
-        self.prim[part] = hits.prim
-        prim = hits.prim[index]
-        if self.depth is not None:
-            self.depth[part] = hits.distance
-        if self.semantic is not None:
-            self.semantic[part][index] = self.scene.semantic[prim]
-        if self.instance is not None:
-            self.instance[part][index] = self.scene.instance[prim]
-        if self.normal is not None:
-            normal, _ = facing_normal(self.tables, self._put(prim).long(), self._put(directions[index]))
-            self.normal[:, index + part.start] = normal.T.cpu().numpy()
-
-    def _colours(self, rays, part, origins, directions, hits, index, offset) -> torch.Tensor:
-        options = self.options
-        toward = self._put(directions)
-        to_sun = None if options.sun is None else self._put(options.sun.direction.astype(np.float32))
-        out = sky_colour(options.sky, toward, to_sun)
-        if len(index) == 0:
-            return out
-        distance = hits.distance[index]
-        start = origins if len(origins) == 1 else origins[index]
-        points = SurfacePoints(
-            prim=self._put(hits.prim[index]).long(), u=self._put(hits.u[index]), v=self._put(hits.v[index]),
-            distance=self._put(distance), position=self._put(start + distance[:, None] * directions[index]),
-            direction=self._put(directions[index]),
-            width=self._put(rays.width_at_0[part][index] + rays.width_per_m[part][index] * distance),
-            turn=self._put(pixel_turn(index + part.start, self.camera.width, offset)),
-        )
-        normal, cosine = facing_normal(self.tables, points.prim, points.direction)
-        colour = albedo(self.tables, points, cosine, self.bias, options.trilinear)
-        if options.sun is not None:
-            colour = lit(self.scene, points, colour, normal, options.sun,
-                         shadow_rays=options.shadow_rays if options.shadows else 0,
-                         ambient_rays=options.ambient_rays, ambient_distance=options.ambient_distance)
-        if options.haze_m is not None:
-            air = torch.exp(points.distance * (-1.0 / options.haze_m))[:, None]
-            horizon = self._put(np.asarray(getattr(options.sky, "horizon", options.sky), np.float32))
-            colour = horizon + (colour - horizon) * air
-        out[self._put(index)] = colour
-        return out
-
-    def _put(self, array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self.options.device)
-
-
-def rotate(vectors: np.ndarray, turn: np.ndarray) -> np.ndarray:
-    """Row vectors [N, 3] times [3, 3], float32, the same bits for every split into chunks (a BLAS product is not)."""
-    x, y, z = vectors.T
-    return np.stack([x * turn[0, k] + y * turn[1, k] + z * turn[2, k] for k in range(3)], axis=1)
-
-
-def pixel_turn(index: np.ndarray, width: int, offset: tuple[float, float]) -> np.ndarray:
-    """A number 0..1 for each pixel, unlike its neighbours' (interleaved gradient noise, Jimenez, SIGGRAPH 2014)."""
-    x, y = index % width + offset[0], index // width + offset[1]
-    return np.modf(52.9829189 * np.modf(0.06711056 * x + 0.00583715 * y)[0])[0].astype(np.float32)

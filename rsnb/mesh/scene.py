@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from rsnb.errors import InputError
+from rsnb.mesh.packets import build_packet_tree
 from rsnb.mesh.textures import TextureBank, TextureTensors, build_texture_bank
 from rsnb.scenes import TexturedMesh
 
@@ -63,6 +64,8 @@ class RayScene:
 
     Args:
         mesh: what to look at.
+        packets: cast 16 rays at a time where that can be had (see `packets`); False asks embreex ray by ray, slower and
+            the reference.
 
     Attributes:
         centre: [3] float64, whole metres near the middle of the mesh; subtracted before float32.
@@ -75,6 +78,7 @@ class RayScene:
     """
 
     mesh: TexturedMesh
+    packets: bool = True
     centre: np.ndarray = field(init=False)
     vertices: np.ndarray = field(init=False)
     normal: np.ndarray = field(init=False)
@@ -97,21 +101,24 @@ class RayScene:
             mesh.face_object, np.int32)
         self.semantic = np.ascontiguousarray(mesh.face_class, np.int32)
         self.material = np.ascontiguousarray(mesh.face_material, np.int32)
+        self.kernel_tables = None  # made by the first picture that compiled loops draw
         self._tensors: dict[str, SceneTensors] = {}
         self._build_tree()
 
     def _build_tree(self) -> None:
-        from embreex import rtcore_scene
-        from embreex.mesh_construction import TriangleMesh
+        self.tree = build_packet_tree(self.vertices, self.faces) if self.packets else None
+        if self.tree is None:
+            from embreex import rtcore_scene
+            from embreex.mesh_construction import TriangleMesh
 
-        self._embree = rtcore_scene.EmbreeScene(robust=True)
-        self._embree_mesh = TriangleMesh(self._embree, self.vertices, self.faces)
+            self._embree = rtcore_scene.EmbreeScene(robust=True)
+            self._embree_mesh = TriangleMesh(self._embree, self.vertices, self.faces)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"mesh": self.mesh}
+        return {"mesh": self.mesh, "packets": self.packets}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.mesh = state["mesh"]
+        self.mesh, self.packets = state["mesh"], state["packets"]
         self.__post_init__()
 
     def cast(self, origins: np.ndarray, directions: np.ndarray) -> Hits:
@@ -122,10 +129,13 @@ class RayScene:
             directions: [..., 3] unit vectors.
         """
         origins, directions, shape = _ray_arrays(origins, directions)
-        return self.cast_local((origins - self.centre).astype(np.float32), directions.astype(np.float32)).reshaped(shape)
+        local = (origins - self.centre).astype(np.float32)
+        return self.cast_local(local, directions.astype(np.float32)).reshaped(shape)
 
     def cast_local(self, origins: np.ndarray, directions: np.ndarray) -> Hits:
         """`cast` for rays that are float32 [N, 3] and relative to `centre` already (origins [1, 3] serve all rays)."""
+        if self.tree is not None:
+            return Hits(*self.tree.cast(origins, directions, torch.get_num_threads()))
         if len(origins) != len(directions):
             origins = np.broadcast_to(origins, directions.shape)
         out = self._embree.run(origins, directions, output=True)
@@ -133,7 +143,7 @@ class RayScene:
         distance[out["primID"] < 0] = np.inf
         return Hits(distance, out["primID"], out["u"], out["v"])
 
-    def occluded(self, origins: np.ndarray, directions: np.ndarray, max_distance: float | np.ndarray = np.inf) -> np.ndarray:
+    def occluded(self, origins: np.ndarray, directions: np.ndarray, max_distance: float | np.ndarray = np.inf):
         """bool [...]: whether anything lies on the ray nearer than `max_distance` metres (number or [...])."""
         origins, directions, shape = _ray_arrays(origins, directions)
         limit = np.broadcast_to(np.asarray(max_distance, np.float32), shape).reshape(-1)
@@ -142,6 +152,8 @@ class RayScene:
 
     def occluded_local(self, origins: np.ndarray, directions: np.ndarray, limit: np.ndarray) -> np.ndarray:
         """`occluded` for float32 [N, 3] rays relative to `centre` and limits [N]."""
+        if self.tree is not None:
+            return self.tree.occluded(origins, directions, limit, torch.get_num_threads())
         limit = np.minimum(limit, np.float32(1e37))
         return self._embree.run(origins, directions, dists=limit, query="OCCLUDED") >= 0
 

@@ -64,7 +64,7 @@ class SurfacePoints:
     """
 
     prim: torch.Tensor
-    u: torch.Tensor
+    u: torch.Tensor | None
     v: torch.Tensor
     distance: torch.Tensor
     position: torch.Tensor
@@ -73,7 +73,7 @@ class SurfacePoints:
     turn: torch.Tensor
 
 
-def facing_normal(tables: SceneTensors, prim: torch.Tensor, direction: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def facing_normal(tables: SceneTensors, prim: torch.Tensor, direction: torch.Tensor):
     """Face normal turned towards the viewer [N, 3], and the cosine of the viewing angle [N], 0..1."""
     normal = tables.normal[prim]
     cosine = (normal * direction).sum(1)
@@ -117,7 +117,7 @@ def lit(scene: RayScene, points: SurfacePoints, colour: torch.Tensor, normal: to
     def row(values):
         return torch.as_tensor(np.asarray(values, np.float32)).to(colour)
 
-    cosine = normal @ row(sun.direction) if sun.elevation > 0 else torch.zeros_like(points.u)
+    cosine = normal @ row(sun.direction) if sun.elevation > 0 else torch.zeros_like(points.distance)
     direct = cosine.clamp(min=0.0)
     # The start leaves the surface by more than its own rounding: that grows with the distance of the eye.
     start = points.position + normal * (2e-3 + 1e-4 * points.distance)[:, None]
@@ -160,7 +160,7 @@ GOLDEN_ANGLE = np.pi * (3.0 - np.sqrt(5.0))
 
 
 def _openness(scene: RayScene, start: torch.Tensor, normal: torch.Tensor, turn: torch.Tensor, count: int, reach: float):
-    """Cosine-weighted share [N] of the hemisphere that is free within `reach` metres (Vogel spiral, turned per pixel)."""
+    """Cosine-weighted share [N] of the hemisphere that is free within `reach` metres (Vogel spiral)."""
     # Duff et al., "Building an orthonormal basis, revisited", JCGT 2017.
     x, y, z = normal.unbind(1)
     sign = torch.where(z >= 0, 1.0, -1.0)

@@ -1,8 +1,8 @@
 """All textures of a mesh with their mip levels in one flat buffer, and the filtered lookup.
 
 One buffer means one gather for a whole picture, whatever the number of materials: a photogrammetric tile has one
-texture, a CityGML model has hundreds. Texels stay uint8 (four bytes a texel: red, green, blue, unused), so an 8192 x 4096
-texture costs 180 MB with its mips and not the 400 MB of a float copy without.
+texture, a CityGML model has hundreds. Texels stay uint8 (four bytes a texel: red, green, blue, unused), so an
+8192 x 4096 texture costs 180 MB with its mips and not the 400 MB of a float copy without.
 
 Lookup follows the OBJ convention: texel row = (1 - v) * height, coordinates outside 0..1 repeat. Mip levels are 2 x 2
 box averages of the stored values (no gamma), which is what averaging more rays per pixel would give; Williams,
@@ -106,7 +106,7 @@ def _mips(material: Material) -> list[np.ndarray]:
 
 @dataclass(frozen=True)
 class TextureTensors:
-    """A `TextureBank` on a torch device; `texels` is [T] int32, four bytes seen as one word so that a texel is one load."""
+    """A `TextureBank` on a torch device; `texels` is [T] int32: a texel seen as one word is one load."""
 
     texels: torch.Tensor
     offset: torch.Tensor
@@ -118,8 +118,8 @@ class TextureTensors:
     @classmethod
     def from_bank(cls, bank: TextureBank, device: str | torch.device = "cpu") -> TextureTensors:
         words = torch.from_numpy(bank.texels).view(torch.int32).reshape(-1).to(device)
-        rest = (torch.from_numpy(a).to(device) for a in (bank.offset, bank.width, bank.height, bank.last_level, bank.rgb))
-        return cls(words, *rest)
+        names = ("offset", "width", "height", "last_level", "rgb")
+        return cls(words, *(torch.from_numpy(getattr(bank, name)).to(device) for name in names))
 
 
 def sample(bank: TextureTensors, material: torch.Tensor, uv: torch.Tensor, level: torch.Tensor,
