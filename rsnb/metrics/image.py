@@ -1,7 +1,7 @@
 """Pixel scores: PSNR, SSIM, RMSE, sharpness difference.
 
 Known answers (tests hold them): two TID2013 pairs with the values of the original implementations, and piq's goldhill
-pair. Two traps they settle: published PSNR is over all RGB samples (BT.601 luma alone gives 1.2 and 0.4 dB more on those
+pair. Two traps they settle: published PSNR is over all RGB samples (luma alone gives 1.2 and 0.4 dB more on those
 pairs), while published SSIM is that of the luma rounded to 8 bit (0.6993, 0.9669; the mean over RGB channels is 0.6732,
 0.9674), and the down-sampling of the authors' MATLAB script moves it further still.
 """
