@@ -10,7 +10,7 @@ _MODULES = {
     "read_obj": "obj", "read_ply": "ply", "read_gltf": "gltf", "read_cityjson": "cityjson",
     "read_citygml": "citygml",
     "CITY_SURFACES": "class_tables", "SUM_HELSINKI": "class_tables",
-    "Tile": "tiles", "HELSINKI": "tiles", "tile_of": "tiles", "tile_bounds": "tiles", "neighbours": "tiles",
+    "Tile": "tiles", "TileGrid": "tiles", "HELSINKI": "tiles", "HELSINKI_GRID": "tiles", "tile_of": "tiles", "tile_bounds": "tiles", "neighbours": "tiles",
     "find_tiles": "tiles", "read_tiles": "tiles", "parse_tile_name": "tiles", "format_tile_name": "tiles",
     "PanoTable": "panos", "read_panos": "panos", "write_panos": "panos",
     "StreetView": "streetview", "parse_street_view_name": "streetview", "format_street_view_name": "streetview",
