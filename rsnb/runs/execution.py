@@ -19,6 +19,7 @@ from pathlib import Path
 
 from filelock import Timeout
 
+from rsnb.runs.parameters import read_parameters
 from rsnb.runs.planning import Plan, is_finished, notebook_fingerprint
 from rsnb.runs.record import package_fingerprint, provenance, read_record, run_lock, sha256_file, write_record
 
@@ -93,13 +94,15 @@ def _run_papermill(todo: Plan, timeout: float | None, progress: bool) -> tuple[s
     from papermill.exceptions import PapermillExecutionError
 
     partial = todo.folder / f"{todo.name}.partial.ipynb"
-    given = dict(todo.parameters)
-    if "out_dir" in given:
+    declared = read_parameters(todo.notebook)
+    given = {name: value for name, value in todo.parameters.items() if value != declared[name].default}
+    if "out_dir" in declared:
         given["out_dir"] = str(todo.folder)
     try:
         with _environment(RSNB_RUN_DIR=str(todo.folder)):
             papermill.execute_notebook(
-                todo.notebook, partial, parameters=given, kernel_name="python3", execution_timeout=timeout,
+                todo.notebook, partial, parameters=given, kernel_name="python3", language="python",
+                execution_timeout=timeout,
                 # else ipykernel 7 warns on the terminal, at each start, that local sockets are not encrypted
                 extra_arguments=["--IPKernelApp.log_level=40"],
                 progress_bar={"desc": todo.name, "leave": False} if progress else False)

@@ -32,7 +32,7 @@ def write_gallery(runs: Path, folder: Path | None = None) -> Path:
     """
     folder = folder or Path(runs) / "gallery"
     folder.mkdir(parents=True, exist_ok=True)
-    records = collect(runs)
+    records = _newest(collect(runs))
     cards, pages = [], set()
     for record in reversed(records):
         page = folder / f"{record['notebook']}-{record['key']}.html"
@@ -44,6 +44,12 @@ def write_gallery(runs: Path, folder: Path | None = None) -> Path:
             stale.unlink()
     cards.sort(key=lambda card: card["record"]["notebook"])
     return write_text(folder / "index.html", _template("index").render(cards=cards))
+
+
+def _newest(records: list[dict]) -> list[dict]:
+    """Of runs that differ in nothing but the code they ran with, the last one."""
+    last = {(r["notebook"], json.dumps([r["parameters"], r["data"]], sort_keys=True)): r for r in records}
+    return list(last.values())
 
 
 def run_page(record: dict) -> str:
@@ -63,14 +69,17 @@ def run_page(record: dict) -> str:
 
 def render_cell(cell: dict) -> str:
     """HTML of one cell."""
-    source = "".join(cell["source"])
+    source, tags = "".join(cell["source"]), set(cell.get("metadata", {}).get("tags", []))
+    if "injected-parameters" in tags:  # a folder of this machine is no news to a reader
+        source = re.sub(r"(?m)^(out_dir|data_root) = .*\n?", "", source).strip()
+        if source == "# Parameters":
+            return ""
     if cell["cell_type"] == "markdown":
         return f'<section class="text">{_markdown(source, cell.get("attachments", {}))}</section>'
     if cell["cell_type"] != "code":
         return ""
     outputs = "".join(_render_output(output) for output in _merge_streams(cell.get("outputs", [])))
     code = _highlight(source) if source.strip() else ""
-    tags = set(cell.get("metadata", {}).get("tags", []))
     kind = " parameters" if tags & {"parameters", "injected-parameters"} else ""
     return f'<section class="code{kind}">{code}{outputs}</section>'
 
@@ -142,8 +151,10 @@ def _formula(escaped: str, display: str) -> str:
     from latex2mathml.converter import convert
 
     latex = html.unescape(escaped).strip()
+    known = re.sub(r"\\(begin|end)\{aligned\}", r"\\\1{align*}", latex)  # the converter knows align*, not aligned
+    known = re.sub(r"\\sim\b", "\u223c", known)  # and takes \sim for the keyboard's tilde
     try:
-        return convert(latex, display=display)
+        return convert(known, display=display)
     except Exception:  # the converter has no common exception, and a page must not fail over one formula
         return f'<code class="formula">{html.escape(latex)}</code>'
 

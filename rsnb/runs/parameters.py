@@ -13,7 +13,7 @@ import math
 import re
 import tokenize
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rsnb.errors import InputError
@@ -97,7 +97,7 @@ def parse_cell(source: str, where: str = "parameters cell") -> dict[str, Paramet
         listed = re.match(r"one of ([^;.(]+)", text)
         choices = tuple(word.strip(" '\"") for word in listed[1].split(",")) if listed else ()
         parameter = Parameter(target.id, kind, default, text, statement.lineno, choices)
-        found[target.id] = Parameter(**{**vars(parameter), "default": _typed(parameter, default, where)})
+        found[target.id] = replace(parameter, default=_typed(parameter, default, where, statement.lineno))
     return found
 
 
