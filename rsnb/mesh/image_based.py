@@ -21,7 +21,7 @@ from rsnb.mesh.camera_rays import sample_offsets
 from rsnb.mesh.colour_transfer import transfer_colours
 from rsnb.mesh.renderer import RenderOptions, checked_pose, render
 from rsnb.mesh.scene import RayScene
-from rsnb.mesh.source_views import SourceViews, local_rays
+from rsnb.mesh.source_views import SourceViews, local_rays, sky_from_views
 from rsnb.scenes import PosedImages
 
 
@@ -101,7 +101,7 @@ class ImageBasedRenderer:
         """One view from a camera (anything with width, height and rays) at world_to_cam [4, 4], model metres."""
         pose = checked_pose(world_to_cam)
         mesh = render(self.scene, camera, pose, self.options.mesh_options)
-        near = self._nearest(pose)
+        near = self.views.nearest(pose, self.options.nearest)
         total = torch.zeros(camera.height * camera.width, 3)
         filled = torch.zeros(camera.height * camera.width)
         base = torch.from_numpy(mesh.rgb.reshape(3, -1).T.copy())
@@ -115,16 +115,6 @@ class ImageBasedRenderer:
         base = base.T.reshape(1, 3, *shape)
         rgb = total + (1 - filled) * (base + _spread(total - filled * base, filled))
         return NovelView(rgb[0].clamp(0, 1).numpy(), mesh.rgb, filled[0, 0].numpy(), mesh.depth)
-
-    def _nearest(self, pose: np.ndarray) -> list[tuple[int, float]]:
-        """The nearest sources and how much each counts: 1, fading to 0 where the next one would take its place."""
-        centre = torch.from_numpy((-pose[:3, :3].T @ pose[:3, 3] - self.scene.centre).astype(np.float32))
-        distance = (self.views.centres - centre).norm(dim=1)
-        order = torch.argsort(distance, stable=True)
-        count = min(self.options.nearest, len(order))
-        limit = float(distance[order[count]]) if count < len(order) else float("inf")
-        return [(int(i), min(1.0, max(0.0, (limit - float(distance[i])) / (0.15 * limit + 1e-9)) + 1e-3))
-                for i in order[:count]]
 
     def _sample(self, camera, pose, offset, near) -> tuple[Tensor, Tensor]:
         """Colours [P, 3] from pictures for one point of every pixel, and whether there are any [P]."""
@@ -143,7 +133,7 @@ class ImageBasedRenderer:
             rgb[index], share[index] = self._blend(surface, near)
         sky = np.flatnonzero(hits.prim < 0)
         if self.options.sky and len(sky):
-            rgb[sky], share[sky] = self._sky(torch.from_numpy(directions[sky]), near)
+            rgb[sky], share[sky] = sky_from_views(self.views, torch.from_numpy(directions[sky]), near)
         return rgb, share
 
     def _blend(self, surface: _Surface, near) -> tuple[Tensor, Tensor]:
@@ -166,15 +156,6 @@ class ImageBasedRenderer:
             weights = _agreeing(colours, weights, logs, self.options.consistency)
         share = (seen.amax(0) / 0.02).clamp(max=1.0)
         return (weights[..., None] * colours).sum(0), share
-
-    def _sky(self, directions: Tensor, near) -> tuple[Tensor, Tensor]:
-        total, weight = torch.zeros(len(directions), 3), torch.zeros(len(directions))
-        for rank, (index, count) in enumerate(near):
-            rgb, seen = self.views.at_directions(index, directions)
-            seen = seen * count * 0.1**rank  # the nearest picture where it sees the sky, the next where it does not
-            total += rgb * seen[:, None]
-            weight += seen
-        return total / weight[:, None].clamp(min=1e-9), (weight > 1e-6).float()
 
 
 @dataclass(frozen=True)

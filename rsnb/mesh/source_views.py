@@ -96,6 +96,16 @@ class SourceViews:
             other._rows[index] = rows
         return other
 
+    def nearest(self, pose: np.ndarray, count: int) -> list[tuple[int, float]]:
+        """The nearest sources and how much each counts: 1, fading to 0 where the next one would take its place."""
+        centre = torch.from_numpy((-pose[:3, :3].T @ pose[:3, 3] - self.scene.centre).astype(np.float32))
+        distance = (self.centres - centre).norm(dim=1)
+        order = torch.argsort(distance, stable=True)
+        count = min(count, len(order))
+        limit = float(distance[order[count]]) if count < len(order) else float("inf")
+        return [(int(i), min(1.0, max(0.0, (limit - float(distance[i])) / (0.15 * limit + 1e-9)) + 1e-3))
+                for i in order[:count]]
+
     def rows(self, index: int) -> Tensor:
         """[H * W, 8]: colour 3, surface point 3 (inf = sky), confidence, distance; rendered at the first call."""
         if index not in self._rows:
@@ -163,6 +173,25 @@ class SourceViews:
                             below * self.width + right], dim=1)
         share = torch.stack([(1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy], dim=1)
         return taps, share * known[:, None]
+
+
+def sky_from_views(views: SourceViews, directions: Tensor, near: list[tuple[int, float]]) -> tuple[Tensor, Tensor]:
+    """Sky by direction: the nearest picture where it sees the sky, the next where it does not.
+
+    Args:
+        directions: [N, 3] unit, world.
+        near: from `SourceViews.nearest`.
+
+    Returns:
+        colours [N, 3], and 1 where some picture sees the sky [N].
+    """
+    total, weight = torch.zeros(len(directions), 3), torch.zeros(len(directions))
+    for rank, (index, count) in enumerate(near):
+        rgb, seen = views.at_directions(index, directions)
+        seen = seen * count * 0.1**rank
+        total += rgb * seen[:, None]
+        weight += seen
+    return total / weight[:, None].clamp(min=1e-9), (weight > 1e-6).float()
 
 
 def local_rays(scene: RayScene, camera, pose: np.ndarray, offset: tuple[float, float]):
