@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import threading
@@ -107,7 +108,8 @@ def _run_papermill(todo: Plan, timeout: float | None, progress: bool) -> tuple[s
                 extra_arguments=["--IPKernelApp.log_level=40"],
                 progress_bar={"desc": todo.name, "leave": False} if progress else False)
     except PapermillExecutionError as error:
-        return "failed", f"cell {error.exec_count} raised {error.ename}: {error.evalue}"
+        said = re.sub(r"\x1b\[[0-9;]*m", "", error.evalue)  # some messages are coloured
+        return "failed", f"cell {error.exec_count} raised {error.ename}: {said}"
     except CellTimeoutError:
         return "failed", f"timeout: a cell took longer than {timeout:g} s"
     except DeadKernelError:

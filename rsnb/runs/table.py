@@ -101,6 +101,7 @@ def short(name: str, value: object) -> object:
 
 
 def cell_text(value: object, full: bool = False) -> str:
+    """A value as text; four digits of a float unless `full`."""
     if value is None:
         return ""
     if isinstance(value, float) and not full:
