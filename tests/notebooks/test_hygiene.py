@@ -18,7 +18,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 PROFILES = sorted((FOLDER / "params").glob("*/*.yaml"))
 MAX_BYTES, MAX_CELLS, MAX_LINES = 1_500_000, 25, 15
-MACHINE_PATH = re.compile(r"(?:^|[\s'\"(=])(/(?:home|root|tmp|Users|work|usr|opt|mnt|data|private)/\S*|[A-Z]:\\\\\S*)", re.M)
+MACHINE_PATH = re.compile(r"(?:^|[\s'\"(=])(/[A-Za-z_][\w.-]*/\S+|[A-Z]:\\\S+)", re.M)
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

@@ -17,8 +17,8 @@ FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 def test_papermill_at_tiny_scale_from_another_folder(notebook, tmp_path):
     tiny = FOLDER / "params" / "tiny" / f"{notebook.stem[:2]}.yaml"
     done = subprocess.run(
-        [sys.executable, "-m", "papermill", notebook, tmp_path / "out.ipynb", "-f", tiny, "-p", "out_dir", tmp_path / "out",
-         "--no-progress-bar"], cwd=tmp_path, capture_output=True, text=True, timeout=600)
+        [sys.executable, "-m", "papermill", notebook, tmp_path / "out.ipynb", "--no-progress-bar", "-f", tiny,
+         "-p", "out_dir", tmp_path / "out"], cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     report = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert report["notebook"] == notebook.stem and report["metrics"]
