@@ -26,20 +26,22 @@ class Species:
     trunk_radius: float
     leaves: str
     tints: tuple[tuple[float, float, float], ...]
-    lump: float = 0.16
+    clumps: int = 190
+    clump_size: float = 0.085
 
 
 SPECIES = {
-    "linden": Species("linden", ((0, 0, 0.58, 0.3, 0.3), (0.14, 0.06, 0.74, 0.22, 0.23), (-0.13, -0.1, 0.66, 0.24, 0.24)),
-                      0.5, 0.024, "broad", ((0.86, 0.96, 0.72), (0.96, 1.0, 0.74), (0.78, 0.9, 0.7))),
-    "maple": Species("maple", ((0, 0, 0.62, 0.37, 0.3), (0.2, -0.08, 0.56, 0.24, 0.2), (-0.16, 0.14, 0.7, 0.25, 0.22)),
-                     0.5, 0.028, "broad", ((0.82, 0.88, 0.66), (1.06, 1.0, 0.66), (0.9, 0.86, 0.6))),
-    "birch": Species("birch", ((0, 0, 0.5, 0.17, 0.25), (0.05, 0.03, 0.76, 0.15, 0.22), (-0.07, 0.02, 0.62, 0.15, 0.2)),
-                     0.5, 0.014, "broad", ((1.06, 1.1, 0.82), (1.0, 1.06, 0.88))),
-    "poplar": Species("poplar", ((0, 0, 0.46, 0.13, 0.36), (0.02, 0.02, 0.7, 0.1, 0.3)), 0.3, 0.02, "broad",
-                      ((0.8, 0.94, 0.7), (0.88, 1.0, 0.74)), 0.1),
-    "spruce": Species("spruce", ((0, 0, 0.3, 0.2, 0.2), (0, 0, 0.5, 0.15, 0.2), (0, 0, 0.74, 0.1, 0.26)), 0.3, 0.016,
-                      "needle", ((1, 1, 1), (0.86, 0.96, 1.0)), 0.1),
+    "linden": Species("linden", ((0, 0, 0.64, 0.22, 0.25), (0.1, 0.04, 0.77, 0.16, 0.19), (-0.1, -0.07, 0.68, 0.17, 0.2)),
+                      0.55, 0.02, "broad", ((0.8, 0.9, 0.7), (0.9, 0.95, 0.72), (0.74, 0.85, 0.68))),
+    "maple": Species("maple", ((0, 0, 0.66, 0.26, 0.23), (0.13, -0.06, 0.6, 0.18, 0.17),
+                               (-0.11, 0.1, 0.73, 0.19, 0.19)),
+                     0.55, 0.024, "broad", ((0.78, 0.82, 0.64), (0.98, 0.92, 0.64), (0.86, 0.82, 0.6))),
+    "birch": Species("birch", ((0, 0, 0.52, 0.14, 0.22), (0.04, 0.03, 0.77, 0.12, 0.2), (-0.05, 0.02, 0.64, 0.13, 0.2)),
+                     0.5, 0.014, "broad", ((1.0, 1.02, 0.8), (0.94, 0.98, 0.84)), 170, 0.062),
+    "poplar": Species("poplar", ((0, 0, 0.42, 0.1, 0.32), (0.01, 0.01, 0.7, 0.075, 0.28)), 0.3, 0.018, "broad",
+                      ((0.74, 0.88, 0.68), (0.82, 0.92, 0.7)), 190, 0.05),
+    "spruce": Species("spruce", ((0, 0, 0.28, 0.2, 0.2), (0, 0, 0.48, 0.15, 0.2), (0, 0, 0.72, 0.1, 0.27)), 0.3, 0.016,
+                      "needle", ((1, 1, 1), (0.86, 0.96, 1.0)), 190, 0.06),
 }
 
 
@@ -88,26 +90,37 @@ def _ball(level: int) -> tuple[np.ndarray, np.ndarray]:
 
 @lru_cache(maxsize=64)
 def _shape(species: str, variant: int, detail: str):
-    """Crown and trunk of one variant at height 1 m: vertices, faces, uv [F, 3, 2] per metre, is-trunk [F]."""
+    """Crown and trunk of one variant at height 1 m: vertices, faces, uv [F, 3, 2] per metre, is-trunk [F].
+
+    In full detail each blob is a coarse ball under a coat of leaf clumps: single triangles that face about outwards,
+    so that the outline is ragged and the light breaks up as it does on foliage.
+    """
     kind = SPECIES[species]
     rng = np.random.default_rng([sum(map(ord, species)), variant])
-    blobs = kind.blobs if detail == "full" else (_hull(kind),)
+    full = detail == "full"
+    blobs = np.array(kind.blobs if full else (_hull(kind),))
+    if full:
+        blobs = blobs * rng.uniform(0.92, 1.08, blobs.shape)
+        spin = rng.uniform(0, 2 * np.pi)
+        blobs[:, :2] = blobs[:, :2] @ np.array([[np.cos(spin), np.sin(spin)], [-np.sin(spin), np.cos(spin)]])
     vertices, faces, count = [], [], 0
-    for k, (x, y, z, across, up) in enumerate(blobs):
-        unit, triangles = _ball(0 if detail == "twin" else 1)
-        turn = rng.uniform(0, 2 * np.pi) + 0.4 * k
+    for x, y, z, across, up in blobs:
+        unit, triangles = _ball(0)
+        turn = rng.uniform(0, 2 * np.pi)
         c, s = np.cos(turn), np.sin(turn)
         unit = unit @ np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]])
-        lump = 1 + (kind.lump * rng.uniform(-1, 1, (len(unit), 1)) if detail == "full" else 0.06)
-        if kind.leaves == "needle" and detail == "full":
-            # A tier of a conifer: wide below, pointed above.
-            taper = np.where(unit[:, 2:] > 0, 1 - 0.72 * unit[:, 2:], 1 + 0.1 * unit[:, 2:])
-            unit = unit * np.concatenate([taper, taper, np.ones_like(taper)], axis=1)
-        vertices.append(unit * lump * (across, across, up) + (x, y, z))
+        if kind.leaves == "needle":
+            unit = _tier(unit)
+        vertices.append(unit * (0.88 if full else 1.05) * (across, across, up) + (x, y, z))
         faces.append(triangles + count)
         count += len(unit)
+    if full:
+        clumps = _clumps(kind, blobs, rng)
+        vertices.append(clumps.reshape(-1, 3))
+        faces.append(count + np.arange(3 * len(clumps)).reshape(-1, 3))
+        count += 3 * len(clumps)
     crown = sum(len(f) for f in faces)
-    sides = 5 if detail == "full" else 3
+    sides = 5 if full else 3
     angle = 2 * np.pi * np.arange(sides) / sides
     ring = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     foot = np.column_stack([ring * kind.trunk_radius * 1.25, np.full(sides, -0.03)])
@@ -123,6 +136,41 @@ def _shape(species: str, variant: int, detail: str):
     keep = np.array([[1, 2], [0, 2], [0, 1]])[drop]
     uv = np.take_along_axis(corner, keep[:, None, :].repeat(3, axis=1), axis=2)
     return vertices, faces, uv, np.arange(len(faces)) >= crown
+
+
+def _tier(unit: np.ndarray) -> np.ndarray:
+    """A ball [V, 3] as a tier of a conifer: wide below, pointed above."""
+    taper = np.where(unit[:, 2:] > 0, 1 - 0.75 * unit[:, 2:], 1 + 0.15 * unit[:, 2:])
+    return unit * np.concatenate([taper, taper, np.ones_like(taper)], axis=1)
+
+
+def _clumps(kind: Species, blobs: np.ndarray, rng) -> np.ndarray:
+    """[C, 3, 3] leaf clumps spread evenly over the outside of the blobs."""
+    area = blobs[:, 3] * (blobs[:, 3] + 2 * blobs[:, 4])
+    each = np.maximum(np.round(kind.clumps * area / area.sum()), 8).astype(int)
+    out = []
+    for (x, y, z, across, up), n in zip(blobs, each, strict=True):
+        k = np.arange(n) + 0.5
+        height = 1 - 2 * k / n
+        turn = np.pi * (1 + 5**0.5) * k + rng.normal(0, 0.25, n)
+        direction = np.column_stack([np.cos(turn) * np.sqrt(1 - height**2), np.sin(turn) * np.sqrt(1 - height**2),
+                                     height])
+        shell = _tier(direction) if kind.leaves == "needle" else direction
+        centre = shell * rng.uniform(0.86, 1.06, (n, 1)) * (across, across, up) + (x, y, z)
+        others = [b for b in blobs if b[2] != z]
+        buried = np.zeros(n, bool)
+        for b in others:
+            buried |= ((((centre - b[:3]) / (b[3], b[3], b[4])) ** 2).sum(axis=1) < 0.62)
+        normal = direction + rng.normal(0, 0.42, (n, 3))
+        normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+        side = np.cross(normal, rng.normal(0, 1, (n, 3)))
+        side /= np.linalg.norm(side, axis=1, keepdims=True)
+        other = np.cross(normal, side)
+        size = kind.clump_size * rng.uniform(0.8, 1.25, (n, 1))
+        corners = [centre + size * (np.cos(t) * side + np.sin(t) * other)
+                   for t in (0.0, 2 * np.pi / 3 + 0.2, 4 * np.pi / 3 - 0.2)]
+        out.append(np.stack(corners, axis=1)[~buried])
+    return np.concatenate(out)
 
 
 def _hull(kind: Species):
