@@ -16,7 +16,10 @@ from rsnb.mesh.sky import Sky, sky_colour
 if TYPE_CHECKING:
     from rsnb.mesh.renderer import Frame
 
-CHUNK = 1 << 17  # rays shaded together: their working set stays in the last-level cache
+# Rays shaded together. Small enough that torch never splits an operation over its own threads (it does from 32768 numbers
+# on): where it splits, the last bit of exp and pow changes, and one thread would not give the same picture as two.
+CHUNK = 1 << 13
+DEVICE_CHUNK = 1 << 20
 
 
 class Pass:

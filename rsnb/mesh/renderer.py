@@ -16,7 +16,7 @@ import torch
 from rsnb.errors import InputError
 from rsnb.mesh.camera_rays import CENTRE, sample_offsets
 from rsnb.mesh.packets import run_in_parts
-from rsnb.mesh.passes import CHUNK, Pass
+from rsnb.mesh.passes import CHUNK, DEVICE_CHUNK, Pass
 from rsnb.mesh.scene import RayScene
 from rsnb.mesh.shading import Sun
 from rsnb.mesh.sky import Sky
@@ -187,8 +187,8 @@ class Frame:
         if one.fused and not one.relit:
             run_in_parts(one.run_fused, len(self.prim), torch.get_num_threads())
             return
-        for first in range(0, len(self.prim), CHUNK):
-            one.run(slice(first, min(first + CHUNK, len(self.prim))))
+        chunk = CHUNK if self.options.device == "cpu" else DEVICE_CHUNK
+        run_in_parts(lambda first, last: one.run(slice(first, last)), len(self.prim), torch.get_num_threads(), chunk)
 
     def rendering(self) -> Rendering:
         """The finished picture."""

@@ -117,8 +117,9 @@ def lit(scene: RayScene, points: SurfacePoints, colour: torch.Tensor, normal: to
     def row(values):
         return torch.as_tensor(np.asarray(values, np.float32)).to(colour)
 
-    cosine = normal @ row(sun.direction) if sun.elevation > 0 else torch.zeros_like(points.distance)
-    direct = cosine.clamp(min=0.0)
+    direct = torch.zeros_like(points.distance)
+    if sun.elevation > 0:
+        direct = (normal * row(sun.direction)).sum(1).clamp(min=0.0)
     # The start leaves the surface by more than its own rounding: that grows with the distance of the eye.
     start = points.position + normal * (2e-3 + 1e-4 * points.distance)[:, None]
     if shadow_rays > 0 and sun.elevation > 0:
