@@ -17,8 +17,9 @@ from rsnb.city.roofs import rise, roof_faces
 from rsnb.city.terrain import Terrain
 
 SHED_M = 6.5  # wall height of sheds
-_ROOF_TINTS = ((0.86, 0.46, 0.34), (0.78, 0.42, 0.34), (0.62, 0.4, 0.34), (0.5, 0.47, 0.47), (0.92, 0.55, 0.4))
-_METAL_TINTS = ((0.62, 0.66, 0.68), (0.5, 0.53, 0.56), (0.62, 0.8, 0.72), (0.7, 0.42, 0.36))
+_ROOF_TINTS = ((0.76, 0.5, 0.41), (0.68, 0.45, 0.38), (0.57, 0.43, 0.38), (0.46, 0.45, 0.46), (0.82, 0.57, 0.45))
+_AWNINGS = ((0.72, 0.32, 0.28), (0.3, 0.5, 0.42), (0.3, 0.4, 0.6), (0.85, 0.7, 0.42), (0.5, 0.5, 0.52))
+_METAL_TINTS = ((0.62, 0.66, 0.68), (0.5, 0.53, 0.56), (0.6, 0.73, 0.68), (0.56, 0.5, 0.46))
 
 
 @dataclass(frozen=True)
@@ -127,9 +128,11 @@ class _Builder:
             "trim": palette.look("trim", surfaces.plaster(), (0.86, 0.85, 0.82)),
             "wall": self.blank,
             "glass": palette.look("roof_glass", None, (0.32, 0.4, 0.46)),
+            "chimney": palette.look("brick_red_blank", blank_texture("brick_red"), (0.95, 0.92, 0.9)),
             "plinth": palette.look("granite", surfaces.granite(), (0.8, 0.79, 0.78)),
         }
-        points = self.lot.points()
+        points = self.lot.points() if self.lot.wing is None else np.concatenate([self.lot.points(),
+                                                                                 self.lot.wing_points()])
         around = np.concatenate([points, (points + np.roll(points, -1, axis=0)) / 2])
         z = terrain(around[:, 0], around[:, 1])
         self.low, self.base = float(z.min()) - 0.4, float(z.max()) + KERB_M + 0.03
@@ -157,11 +160,25 @@ class _Builder:
             self._on_flat_roof((x0, y0, x1, y1), high)
         elif plan.roof == "flat":
             self._on_flat_roof((0, 0, w, d), top)
+        if lot.wing is not None:
+            self._wing(top)
         if self.detail == "full":
+            self._fronts(top, w)
             self._chimneys(top, w, d)
             self._dormers(top, w, d)
         return Building(plan.object_id, lot.polygon(), self.base, highest - self.base, plan.storeys, plan.roof,
                         plan.facade, lot.use)
+
+    def _wing(self, top) -> None:
+        """A lower wing at the back, under a flat roof."""
+        x0, width, length = self.lot.wing
+        storeys = max(self.plan.storeys - 1, 1)
+        high = self.base + GROUND_STOREY_M + (storeys - 1) * self.facade.storey_m
+        high = min(high, top - 0.4)
+        box = (x0, self.lot.depth, x0 + width, self.lot.depth + length)
+        self._walls(box, self.base, high, storeys, (False, False), front=False)
+        for corners, what in roof_faces("flat", width, length, high, self.detail):
+            self._face(corners + (x0, self.lot.depth, 0), what)
 
     def _world(self, corners) -> np.ndarray:
         corners = np.asarray(corners, float)
@@ -184,7 +201,7 @@ class _Builder:
         else:
             self.parts.triangle(world, uv, look, BUILDING, self.plan.object_id)
 
-    def _walls(self, box, bottom, top, storeys, blind, street=True) -> None:
+    def _walls(self, box, bottom, top, storeys, blind, street=True, front=True) -> None:
         """Four walls; the street storey (if any) carries its own texture, blind sides none."""
         x0, y0, x1, y1 = box
         ring = [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
@@ -203,10 +220,12 @@ class _Builder:
                 split = top if self.lot.use == "shed" else bottom + GROUND_STOREY_M
                 upper = storeys - 1
                 u0 = max(0, 2 - bays // 2) / BAYS
-                front = side == 0 or self.lot.use == "tower"
-                self._panel(a, b, bottom, split, bays / BAYS, 1.0, self.ground if front else self.back, u0)
+                show = front and (side == 0 or self.lot.use == "tower")
+                self._panel(a, b, bottom, split, bays / BAYS, 1.0, self.ground if show else self.back, u0)
             if upper > 0:
                 start = int(self.rng.integers(BAYS)), int(self.rng.integers(STOREYS))
+                if "balcony" in self.facade.features and self.detail == "full" and side in (0, 2):
+                    self._balconies(a, b, split, top, (bays, upper), start[0])
                 self._panel(a, b, split, top, bays / BAYS, upper / STOREYS, self.upper, start[0] / BAYS,
                             start[1] / STOREYS)
 
@@ -221,6 +240,58 @@ class _Builder:
             a, b = ring[k], ring[(k + 1) % 4]
             self._face([(*a, z0), (*b, z0), (*b, z1), (*a, z1)], what)
         self._face([(*p, z1) for p in ring], top_what or what)
+
+    def _balconies(self, a, b, bottom, top, count, first_bay) -> None:
+        """Slabs with parapets before the bays whose texture shows a balcony door."""
+        bays, storeys = count
+        a, b = np.array(a), np.array(b)
+        along, out = (b - a) / bays, np.array([(b - a)[1], -(b - a)[0]]) / np.hypot(*(b - a))
+        rail = self.palette.look("balcony_rail", surfaces.plaster(), np.array(self.facade.trim) / 236.0)
+        for bay in range(bays):
+            if (first_bay + bay) % BAYS not in (1, 3):
+                continue
+            p, q = a + along * (bay + 0.04), a + along * (bay + 0.96)
+            r, s = q + 1.25 * out, p + 1.25 * out
+            for storey in range(storeys):
+                z = bottom + storey * (top - bottom) / storeys
+                self._sheet([(*p, z - 0.12), (*s, z - 0.12), (*r, z - 0.12), (*q, z - 0.12)][::-1], self.looks["trim"])
+                self._sheet([(*p, z + 0.04), (*s, z + 0.04), (*r, z + 0.04), (*q, z + 0.04)], self.looks["trim"])
+                for c, d in ((p, s), (s, r), (r, q)):
+                    self._sheet([(*c, z - 0.12), (*d, z - 0.12), (*d, z + 1.05), (*c, z + 1.05)], rail)
+                    self._sheet([(*d, z + 0.04), (*c, z + 0.04), (*c, z + 1.05), (*d, z + 1.05)], rail)
+
+    def _sheet(self, corners, look) -> None:
+        corners = np.asarray(corners, float)
+        across, up = np.linalg.norm(corners[1] - corners[0]) / 4, np.linalg.norm(corners[2] - corners[1]) / 4
+        self.parts.quad(self._world(corners), np.array([(0, 0), (across, 0), (across, up), (0, up)]), look, BUILDING,
+                        self.plan.object_id)
+
+    def _fronts(self, top, w) -> None:
+        """Cornice along the street front, and awnings over some shops."""
+        if self.plan.roof == "flat" and self.lot.use == "house" and self.facade.wall != "glass":
+            y, z0, z1 = -0.32, top - 0.25, top + 0.1
+            self._sheet([(0, y, z0), (w, y, z0), (w, y, z1), (0, y, z1)], self.looks["trim"])
+            self._sheet([(0, y, z1), (w, y, z1), (w, 0, z1), (0, 0, z1)], self.looks["trim"])
+            self._sheet([(0, 0, z0 - 0.2), (w, 0, z0 - 0.2), (w, y, z0), (0, y, z0)], self.looks["trim"])
+            self._sheet([(0, 0, z0 - 0.2), (0, y, z0), (0, y, z1), (0, 0, z1)], self.looks["trim"])
+            self._sheet([(w, y, z0), (w, 0, z0 - 0.2), (w, 0, z1), (w, y, z1)], self.looks["trim"])
+        if not self.plan.shop or self.rng.random() < 0.4:
+            return
+        bays = max(1, round(w / self.facade.bay_m))
+        first = max(0, 2 - bays // 2)
+        cloth = self.palette.look("awning", surfaces.awning(), _AWNINGS[int(self.rng.integers(len(_AWNINGS)))])
+        for bay in range(bays):
+            if (first + bay) % BAYS == 2:
+                continue
+            x0, x1 = w / bays * (bay + 0.05), w / bays * (bay + 0.95)
+            z0, z1, y = self.base + 2.5, self.base + 2.95, -1.25
+            n = (x1 - x0) / 2.0
+            for corners, v0, v1 in (([(x0, y, z0), (x1, y, z0), (x1, 0, z1), (x0, 0, z1)], 0.1, 0.9),
+                                    ([(x0, y, z0 - 0.22), (x1, y, z0 - 0.22), (x1, y, z0), (x0, y, z0)], 0.0, 0.1),
+                                    ([(x1, y, z0 - 0.01), (x0, y, z0 - 0.01), (x0, 0, z1 - 0.01), (x1, 0, z1 - 0.01)],
+                                     0.1, 0.9)):
+                self.parts.quad(self._world(corners), np.array([(0, v0), (n, v0), (n, v1), (0, v1)]), cloth, BUILDING,
+                                self.plan.object_id)
 
     def _on_flat_roof(self, box, z) -> None:
         """Stair house and ventilation units, clear of the parapet."""
@@ -244,7 +315,7 @@ class _Builder:
         high = top + rise(self.plan.roof, w, d)
         for _ in range(1 + int(w > 16)):
             x, y = self.rng.uniform(0.25, 0.75) * w, d * self.rng.choice([0.4, 0.6])
-            self._box(x - 0.4, y - 0.3, x + 0.4, y + 0.3, top + 0.3, high + 0.9, "wall", "flat")
+            self._box(x - 0.4, y - 0.3, x + 0.4, y + 0.3, top + 0.3, high + 0.9, "chimney", "flat")
 
     def _dormers(self, top, w, d) -> None:
         """Small windowed boxes on steep slopes towards the street and the yard."""

@@ -28,7 +28,7 @@ from rsnb.city.options import (
     core_bounds,
     random_stream,
 )
-from rsnb.city.planting import Places, plan_places
+from rsnb.city.planting import plan_places
 from rsnb.city.stations import Stations, stations
 from rsnb.city.streets import Layout, StreetGraph, plan_streets
 from rsnb.city.terrain import Terrain, build_terrain
@@ -135,7 +135,9 @@ def build_district(options: CityOptions = CityOptions(), index=(0, 0), detail: L
 
     parts, palette = Parts(), Palette()
     bounds = (layout.tile if belt else layout.core).bounds
-    _add_ground(parts, palette, layout, uses, character.yard, footprints, paths, places, terrain, bounds, detail)
+    lawns = _lawns(layout, uses, footprints, random_stream(options, index, "lawns"))
+    ground = GroundPlan(layout, uses, character.yard, footprints, paths, lawns, places.pits)
+    _add_ground(parts, palette, ground, terrain, bounds, detail)
     buildings = tuple(add_building(parts, palette, plan, terrain, detail) for plan in plans)
     lift = KERB_M if detail == "full" else 0.0
     add_trees(parts, palette, places.trees, terrain, lift, detail)
@@ -169,8 +171,33 @@ def _park_paths(layout: Layout) -> shapely.Geometry:
     return shapely.intersection(paths, layout.park)
 
 
-def _add_ground(parts, palette, layout, uses, yard, footprints, paths, places: Places, terrain, bounds, detail) -> None:
+def _lawns(layout: Layout, uses: list[str], footprints, rng) -> shapely.Geometry:
+    """Green in the middle of most paved yards and around towers."""
+    lawns = []
+    for block, use in zip(layout.blocks, uses, strict=True):
+        if use == "tower":
+            lawns.append(shapely.difference(block.buffer(-7.0), footprints.buffer(8.0)).buffer(-1.5).buffer(1.5))
+        elif use == "house" and rng.random() < 0.7:
+            lawns.append(shapely.difference(block.buffer(-5.0), footprints.buffer(2.6)).buffer(-2.0).buffer(2.0))
+    return shapely.union_all(lawns) if lawns else shapely.Polygon()
+
+
+@dataclass(frozen=True)
+class GroundPlan:
+    """What lies on the ground, seen from above: everything `_add_ground` turns into surfaces."""
+
+    layout: Layout
+    uses: list[str]
+    yard: str
+    footprints: shapely.Geometry
+    paths: shapely.Geometry
+    lawns: shapely.Geometry
+    pits: np.ndarray
+
+
+def _add_ground(parts, palette, plan: GroundPlan, terrain, bounds, detail) -> None:
     """All surfaces of the ground in order of precedence, and the steps between them."""
+    layout, uses, yard, lawns, paths = plan.layout, plan.uses, plan.yard, plan.lawns, plan.paths
     full = detail == "full"
     lift = KERB_M if full else 0.0
     area = shapely.box(*bounds)
@@ -179,7 +206,7 @@ def _add_ground(parts, palette, layout, uses, yard, footprints, paths, places: P
     water = shapely.difference(shapely.intersection(layout.water, area), layout.corridor)
     kerb = shapely.difference(carriageway.buffer(0.25, join_style="mitre"), carriageway)
     bank = shapely.difference(layout.water.buffer(0.6, join_style="mitre"), layout.water)
-    pits = shapely.multipolygons(shapely.box(*(places.pits - 0.6).T, *(places.pits + 0.6).T))
+    pits = shapely.multipolygons(shapely.box(*(plan.pits - 0.6).T, *(plan.pits + 0.6).T))
     paved = [b for b, use in zip(layout.blocks, uses, strict=True)
              if use in ("tower", "shed") or (yard == "paving" and use == "house")]
     look = palette.look
@@ -197,10 +224,11 @@ def _add_ground(parts, palette, layout, uses, yard, footprints, paths, places: P
         Layer(bank, stone, PAVEMENT, lift, (2.0, 2.0)),
         Layer(layout.quay, sett, PAVEMENT, lift, (2.5, 2.5)),
         Layer(paths, look("gravel", surfaces.gravel()), PAVEMENT, lift, (5.0, 5.0)),
+        Layer(lawns, look("grass", surfaces.grass()), GRASS, lift, (25.0, 12.5)),
         Layer(shapely.union_all(paved), sett, PAVEMENT, lift, (2.5, 2.5)),
         Layer(area, look("grass", surfaces.grass()), GRASS, lift, (25.0, 12.5)),
     ]
-    drape(parts, partition(layers, bounds, footprints), terrain, bounds)
+    drape(parts, partition(layers, bounds, plan.footprints), terrain, bounds)
     if full:
         steps(parts, carriageway, terrain, (0.0, lift), stone, PAVEMENT, area)
     steps(parts, water, terrain, (WATER_M, lift), stone, PAVEMENT, area)

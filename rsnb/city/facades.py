@@ -50,8 +50,8 @@ _WARM = ((1, 1, 1), (1.0, 0.95, 0.86), (0.94, 0.97, 1.0), (1.0, 0.9, 0.84))
 FACADES = {
     "stucco": Facade("plaster", (226, 208, 176), 3.0, 3.4, (1.25, 1.95, 0.75), panes=(2, 3),
                      features=("surround", "band", "lintel"), tints=_WARM),
-    "ochre": Facade("plaster", (216, 170, 104), 2.9, 3.3, (1.15, 1.8, 0.8), panes=(2, 2),
-                    features=("surround", "band"), tints=((1, 1, 1), (1.02, 0.86, 0.78), (0.93, 1.0, 1.0))),
+    "ochre": Facade("plaster", (214, 180, 128), 2.9, 3.3, (1.15, 1.8, 0.8), panes=(2, 2),
+                    features=("surround", "band"), tints=((1, 1, 1), (0.98, 0.88, 0.82), (1.02, 1.04, 1.0))),
     "brick_red": Facade("brick", (158, 88, 68), 3.0, 3.2, (1.3, 1.7, 0.85), panes=(2, 2), trim=(214, 204, 190),
                         features=("lintel",), tints=((1, 1, 1), (0.9, 0.86, 0.86), (1.1, 1.12, 1.1))),
     "brick_dark": Facade("brick", (112, 78, 68), 3.2, 3.3, (1.5, 1.9, 0.7), frame=(60, 62, 66), trim=(176, 166, 154),
@@ -59,9 +59,9 @@ FACADES = {
     "stone": Facade("stone", (198, 190, 176), 3.1, 3.6, (1.3, 2.2, 0.65), frame=(96, 82, 68), panes=(2, 3),
                     features=("surround", "pilaster", "lintel"), tints=((1, 1, 1), (0.92, 0.93, 0.96))),
     "art_nouveau": Facade("plaster", (188, 196, 178), 3.2, 3.5, (1.4, 2.1, 0.7), frame=(250, 248, 240), panes=(3, 3),
-                          features=("surround", "arch", "band"), tints=((1, 1, 1), (1.12, 0.98, 0.92), (1.1, 1.06, 0.9))),
-    "mint": Facade("plaster", (176, 196, 182), 2.8, 3.1, (1.2, 1.6, 0.85), panes=(2, 1), features=("shutters",),
-                   tints=((1, 1, 1), (1.15, 0.96, 0.9), (1.2, 1.1, 0.92))),
+                          features=("surround", "arch", "band"), tints=((1, 1, 1), (1.1, 0.99, 0.95), (1.08, 1.03, 0.93))),
+    "mint": Facade("plaster", (184, 196, 186), 2.8, 3.1, (1.2, 1.6, 0.85), panes=(2, 1), features=("shutters",),
+                   tints=((1, 1, 1), (1.08, 0.97, 0.92), (1.12, 1.06, 0.95))),
     "plaster_white": Facade("plaster", (232, 230, 224), 3.3, 3.0, (1.7, 1.45, 0.9), frame=(84, 88, 92), panes=(2, 1),
                             features=(), tints=((1, 1, 1), (0.98, 0.94, 0.86), (0.86, 0.9, 0.94))),
     "timber": Facade("timber", (190, 122, 86), 2.9, 2.9, (1.2, 1.35, 0.85), panes=(2, 2), trim=(244, 242, 236),
@@ -279,7 +279,7 @@ def _ground(canvas, facade, rng, shop: bool) -> None:
             for _ in range(7):  # goods on display
                 at, up = rng.uniform(x + 0.35, x + b - 0.6), rng.uniform(0.45, 1.3)
                 canvas.fill(at, up, at + rng.uniform(0.12, 0.4), up + rng.uniform(0.2, 0.6),
-                            rng.uniform(60, 210, 3) * (1.0, 0.9, 0.8))
+                            rng.uniform(70, 190) * (1 + rng.uniform(-0.16, 0.16, 3)) * (1.04, 0.98, 0.9))
             box = canvas.box(x + 0.28, 0.45, x + b - 0.28, 2.78)
             canvas.image[box] = 0.72 * canvas.image[box] + 0.28 * np.array((120, 138, 150), np.float32)
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import shapely
@@ -19,10 +19,11 @@ class Lot:
     """A rectangular place for one building.
 
     Attributes:
-        corner: [2] left end of the front, seen from the street, metres... the front runs along `along`.
+        corner: [2] start of the front, metres; the front runs along `along`, the lot lies left of it.
         along, inward: [2] unit vectors; inward is left of along.
         width, depth: metres, along and across the front.
         use: "house", "tower" or "shed".
+        wing: (from along the front, width, length) of a wing behind the house, or None.
         blind: (right, left) sides that touch or almost touch a neighbour.
         block: number of the block.
         on_street: whether the front faces a street.
@@ -37,10 +38,26 @@ class Lot:
     blind: tuple[bool, bool]
     block: int
     on_street: bool = True
+    wing: tuple[float, float, float] | None = None
 
     def polygon(self) -> Polygon:
-        """The footprint, counter-clockwise from the front's start."""
-        return Polygon(self.points())
+        """The footprint, counter-clockwise; L-shaped or T-shaped with a wing."""
+        main = self.points()
+        if self.wing is None:
+            return Polygon(main)
+        x0, width, length = self.wing
+        edge = self.depth
+        ring = [(0, 0), (self.width, 0), (self.width, edge), (x0 + width, edge), (x0 + width, edge + length),
+                (x0, edge + length), (x0, edge), (0, edge)]
+        ring = [p for k, p in enumerate(ring) if p != ring[k - 1]]
+        return Polygon([self.corner + x * self.along + y * self.inward for x, y in ring])
+
+    def wing_points(self) -> np.ndarray:
+        """[4, 2] corners of the wing, counter-clockwise."""
+        x0, width, length = self.wing
+        start = self.corner + self.along * x0 + self.inward * self.depth
+        a, b = self.along * width, self.inward * length
+        return np.stack([start, start + a, start + a + b, start + b])
 
     def points(self) -> np.ndarray:
         """[4, 2] corners: front start, front end, back end, back start."""
@@ -78,7 +95,32 @@ def place_lots(layout: Layout, character: Character, rng) -> tuple[list[Lot], li
         elif use == "house":
             lots += _along_edges(block, number, rng, layout, character.width, character.depth, character.gap,
                                  character.setback, "house")
-    return lots, uses
+    return _with_wings(lots, layout, rng), uses
+
+
+def _with_wings(lots: list[Lot], layout: Layout, rng) -> list[Lot]:
+    """Gives some larger houses a wing into the yard where there is room for one."""
+    room = [block.buffer(-3.0) for block in layout.blocks]
+    bodies: dict[int, list[Polygon]] = {}
+    for lot in lots:
+        bodies.setdefault(lot.block, []).append(lot.polygon())
+    out = []
+    for lot in lots:
+        wanted = lot.use == "house" and lot.width >= 11 and rng.random() < 0.45
+        width, length, left = rng.uniform(5.5, 8.0), rng.uniform(6.0, 12.0), rng.random() < 0.5
+        if wanted:
+            grown = replace(lot, wing=(0.0 if left else lot.width - width, width, length))
+            wing = Polygon(grown.wing_points())
+            air = wing.buffer(3.5)
+            me = lot.polygon()
+            if room[lot.block].contains(wing) and not any(
+                    air.intersects(other) for other in bodies[lot.block] if not other.equals(me)
+                    and not other.touches(me)) and not any(
+                    wing.buffer(0.5).intersection(other).area > 6 for other in bodies[lot.block] if other.touches(me)):
+                bodies[lot.block].append(wing)
+                lot = grown
+        out.append(lot)
+    return out
 
 
 def _tower(block: Polygon, number: int, rng) -> list[Lot]:

@@ -45,7 +45,7 @@ class CityOptions:
     seed: int = 7
     relief_m: float = 8.0
     tree_spacing_m: float = 9.0
-    parked_share: float = 0.55
+    parked_share: float = 0.45
 
     def __post_init__(self):
         for name, low, high in (("relief_m", 5.5, 20.0), ("tree_spacing_m", 5.0, 30.0), ("parked_share", 0.0, 1.0)):

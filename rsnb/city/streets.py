@@ -224,7 +224,6 @@ def _water(rng, character, at_u, at_v, canal_k, park_box, main_u, main_v, core, 
         pond = place(Polygon(shape + ((u0 + u1) / 2, (v0 + v1) / 2)))
         pond = shapely.intersection(pond, core.buffer(-22, join_style="mitre"))
         return pond, Polygon()
-    k = len(at_u) - 2 if main_u < len(at_u) / 2 else 1
     best = min(((k, m) for k in range(len(at_u) - 1) for m in range(len(at_v) - 1)),
                key=lambda km: abs(np.hypot((at_u[km[0]] + at_u[km[0] + 1]) / 2, (at_v[km[1]] + at_v[km[1] + 1]) / 2)
                                   - 150) + 1e3 * ((at_u[km[0]], at_v[km[1]]) == (park_box[0], park_box[1]))

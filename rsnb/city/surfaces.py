@@ -79,7 +79,7 @@ def cobbles() -> np.ndarray:
             for part in (x, x - n):
                 a, b = max(part + 2, 0), max(part + size - 1, 0)
                 tone[r * size + 2:(r + 1) * size - 1, a:b] = 14 + tint
-    tone = cv2.GaussianBlur(tone, (0, 0), 1.6, borderType=cv2.BORDER_WRAP) if False else cv2.blur(tone, (3, 3))
+    tone = cv2.blur(tone, (3, 3))
     tone += rng.normal(0, 4, (n, n)).astype(np.float32)
     return finish(_flat(n, n, (138, 130, 122)) + tone[..., None] * (1.0, 0.97, 0.93))
 
@@ -90,7 +90,7 @@ def grass() -> np.ndarray:
     rng, h, w = np.random.default_rng(104), 512, 1024
     lush = noise(h, w, (4, 7), rng) * 0.55 + noise(h, w, (11, 22), rng) * 0.4 + noise(h, w, (40, 80), rng) * 0.3
     blades = cv2.blur(rng.normal(0, 1, (h, w)).astype(np.float32), (1, 3)) * 1.6
-    image = _flat(h, w, (98, 126, 58))
+    image = _flat(h, w, (104, 122, 66))
     image += lush[..., None] * (-17, -9, -13) + blades[..., None] * (8, 9.5, 6)
     image += np.clip(noise(h, w, (60, 120), rng) - 0.25, 0, 1)[..., None] * (16, 14, 4)
     return finish(image)
@@ -209,6 +209,15 @@ def leaves(kind: str) -> np.ndarray:
         colour = image[y, x] + tone * np.array((20, 22, 11), np.float32)
         angle = (x * 37 + y * 91) % 180
         cv2.ellipse(image, (x, y), (size[1] // 2 + 1, size[0] // 2 + 1), angle, 0, 360, colour.tolist(), -1)
+    return finish(image)
+
+
+@lru_cache(maxsize=1)
+def awning() -> np.ndarray:
+    """Striped cloth, 2 m across: one coloured and one light stripe in turn, tinted by the material."""
+    image = _flat(64, 128, (235, 235, 235))
+    for k in range(4):
+        image[:, k * 32:k * 32 + 16] = (150, 150, 150)
     return finish(image)
 
 
