@@ -18,6 +18,8 @@ from rsnb.errors import InputError
 
 WINDOW, SIGMA, K1, K2 = 11, 1.5, 0.01, 0.03  # Wang et al. 2004, section III.B
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+_BELL = [math.exp(-((i - WINDOW // 2) ** 2) / (2 * SIGMA**2)) for i in range(WINDOW)]
+KERNEL = [value / sum(_BELL) for value in _BELL]
 # A window of which less lies inside the mask says more about the mask than about the picture.
 LEAST_WINDOW_SHARE = 0.25
 
@@ -40,7 +42,7 @@ def psnr(a, b, mask=None, *, data_range: float = 1.0, per_image: bool = False) -
     """
     errors = _mean_squared_errors(a, b, mask, data_range)
     with np.errstate(divide="ignore"):
-        return _reduce(10 * np.log10(data_range**2 / errors), per_image)
+        return mean_or_each(10 * np.log10(data_range**2 / errors), per_image)
 
 
 def rmse(a, b, mask=None, *, scale: float = 1.0, per_image: bool = False) -> float | np.ndarray:
@@ -48,7 +50,7 @@ def rmse(a, b, mask=None, *, scale: float = 1.0, per_image: bool = False) -> flo
 
     Arguments and errors as for `psnr`.
     """
-    return _reduce(scale * np.sqrt(_mean_squared_errors(a, b, mask, math.inf)), per_image)
+    return mean_or_each(scale * np.sqrt(_mean_squared_errors(a, b, mask, math.inf)), per_image)
 
 
 def ssim(a, b, mask=None, *, data_range: float = 1.0, downsample: bool = False, channels: str = "each",
@@ -74,7 +76,7 @@ def ssim(a, b, mask=None, *, data_range: float = 1.0, downsample: bool = False, 
     Raises:
         InputError: as for `psnr`; also pictures that are smaller than the window.
     """
-    a, b, mask = _pair(a, b, mask, data_range)
+    a, b, mask = checked_pair(a, b, mask, data_range)
     if channels not in ("each", "luma"):
         raise InputError(f"channels = {channels!r}", where="ssim", mend='Write "each" or "luma"')
     if channels == "luma":
@@ -84,18 +86,18 @@ def ssim(a, b, mask=None, *, data_range: float = 1.0, downsample: bool = False, 
             raise InputError("downsample and mask together have no agreed meaning", where="ssim", mend="Drop one")
         a, b = _block_average(a), _block_average(b)
     values = []
-    for i, (x, y) in enumerate(zip(_pictures(a), _pictures(b), strict=True)):
+    for i, (x, y) in enumerate(zip(one_by_one(a), one_by_one(b), strict=True)):
         if mask is None:
             values.append(float(ssim_map(x, y, data_range=data_range).mean()))
             continue
-        seen = _pictures(mask[..., None, :, :])[i]
+        seen = one_by_one(mask[..., None, :, :])[i]
         similarity, share = _masked_ssim_map(x, y, seen, data_range)
         centres = seen[..., WINDOW // 2 : -(WINDOW // 2), WINDOW // 2 : -(WINDOW // 2)] & (share >= LEAST_WINDOW_SHARE)
         if not centres.any():
             raise InputError(f"no window of picture {i} (from 0) lies in the mask to a quarter or more",
                              where="ssim mask", mend="Use a mask with larger areas")
         values.append(float(similarity[centres.expand(similarity.shape)].mean()))
-    return _reduce(np.array(values).reshape(a.shape[:-3]), per_image)
+    return mean_or_each(np.array(values).reshape(a.shape[:-3]), per_image)
 
 
 def ssim_map(a: Tensor, b: Tensor, *, data_range: float = 1.0) -> Tensor:
@@ -103,8 +105,7 @@ def ssim_map(a: Tensor, b: Tensor, *, data_range: float = 1.0) -> Tensor:
 
     1 - mean of it is the SSIM loss of the multiplane-image papers. Arguments are tensors [..., C, H, W].
     """
-    moments = _blur(torch.stack([a, b, a * a, b * b, a * b]))
-    return _similarity(*moments, data_range)
+    return _similarity(*(_blur(x) for x in (a, b, a * a, b * b, a * b)), data_range)
 
 
 def luma(image: Tensor) -> Tensor:
@@ -135,7 +136,7 @@ def sharpness_difference(a, b, mask=None, *, per_image: bool = False) -> float |
     Raises:
         InputError: as for `psnr`; also pictures without an interior.
     """
-    a, b, mask = _pair(a, b, mask, 1.0)
+    a, b, mask = checked_pair(a, b, mask, 1.0)
     if min(a.shape[-2:]) < 3:
         raise InputError(f"pictures of {tuple(a.shape[-2:])} pixels have no interior", where="sharpness_difference")
     inside = None
@@ -144,7 +145,7 @@ def sharpness_difference(a, b, mask=None, *, per_image: bool = False) -> float |
         inside = centre & below & right
     errors = _masked_mean((_edge_strength(a) - _edge_strength(b)).abs(), inside, "sharpness_difference")
     with np.errstate(divide="ignore"):
-        return _reduce(10 * np.log10(1 / errors), per_image)
+        return mean_or_each(10 * np.log10(1 / errors), per_image)
 
 
 def _edge_strength(image: Tensor) -> Tensor:
@@ -153,7 +154,7 @@ def _edge_strength(image: Tensor) -> Tensor:
     return (image[..., 2:, 1:-1] - centre).abs() + (image[..., 1:-1, 2:] - centre).abs()
 
 
-def _pair(a, b, mask, data_range: float) -> tuple[Tensor, Tensor, Tensor | None]:
+def checked_pair(a, b, mask, data_range: float) -> tuple[Tensor, Tensor, Tensor | None]:
     """Both pictures in float64 and the mask as bool [..., H, W], after every check that all scores share."""
     a, b = _picture(a, "a"), _picture(b, "b")
     b = b.to(a.device)
@@ -196,7 +197,7 @@ def _picture(image, name: str) -> Tensor:
 
 def _mean_squared_errors(a, b, mask, data_range: float) -> np.ndarray:
     """[...] one mean squared error a picture."""
-    a, b, mask = _pair(a, b, mask, data_range)
+    a, b, mask = checked_pair(a, b, mask, data_range)
     return _masked_mean((a - b) ** 2, mask, "mask")
 
 
@@ -212,11 +213,11 @@ def _masked_mean(values: Tensor, mask: Tensor | None, where: str) -> np.ndarray:
     return (total / (count * values.shape[-3])).cpu().numpy()
 
 
-def _reduce(values: np.ndarray, per_image: bool) -> float | np.ndarray:
+def mean_or_each(values: np.ndarray, per_image: bool) -> float | np.ndarray:
     return np.asarray(values, dtype=np.float64) if per_image else float(np.mean(values))
 
 
-def _pictures(batch: Tensor) -> Tensor:
+def one_by_one(batch: Tensor) -> Tensor:
     """[..., C, H, W] to [N, C, H, W]: one by one, five float64 moment maps of a large batch would not fit."""
     return batch.reshape(-1, *batch.shape[-3:])
 
@@ -227,13 +228,14 @@ def _blur(x: Tensor) -> Tensor:
     if min(height, width) < WINDOW:
         raise InputError(f"a picture of {height} x {width} pixels is smaller than the window of SSIM", where="ssim",
                          mend=f"Use pictures of at least {WINDOW} x {WINDOW} pixels")
-    offsets = torch.arange(WINDOW, dtype=x.dtype, device=x.device) - WINDOW // 2
-    kernel = torch.exp(-(offsets**2) / (2 * SIGMA**2))
-    kernel = kernel / kernel.sum()
-    flat = x.reshape(-1, 1, height, width)
-    flat = torch.nn.functional.conv2d(flat, kernel.reshape(1, 1, -1, 1))
-    flat = torch.nn.functional.conv2d(flat, kernel.reshape(1, 1, 1, -1))
-    return flat.reshape(*x.shape[:-2], height - WINDOW + 1, width - WINDOW + 1)
+    # Sums of shifted slices: in float64 on a CPU a twentieth of conv2d's time.
+    for axis in (-2, -1):
+        length = x.shape[axis] - WINDOW + 1
+        blurred = x.narrow(axis, 0, length) * KERNEL[0]
+        for i in range(1, WINDOW):
+            blurred.add_(x.narrow(axis, i, length), alpha=KERNEL[i])
+        x = blurred
+    return x
 
 
 def _similarity(mean_a, mean_b, square_a, square_b, product, data_range: float) -> Tensor:
@@ -256,5 +258,5 @@ def _masked_ssim_map(a: Tensor, b: Tensor, mask: Tensor, data_range: float) -> t
 
 def _block_average(image: Tensor) -> Tensor:
     factor = max(1, round(min(image.shape[-2:]) / 256))
-    pooled = torch.nn.functional.avg_pool2d(_pictures(image), factor)
+    pooled = torch.nn.functional.avg_pool2d(one_by_one(image), factor)
     return pooled.reshape(*image.shape[:-2], *pooled.shape[-2:])

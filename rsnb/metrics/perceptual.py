@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from rsnb.errors import InputError
-from rsnb.metrics.image import _pair, _pictures, _reduce
+from rsnb.metrics.image import checked_pair, mean_or_each, one_by_one
 
 # torchvision's file names end in the first eight digits of the file's sha256.
 _HUB_FILES = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth"}
@@ -52,19 +52,19 @@ def lpips_distance(a, b, net: str = "alex", *, trunk: str | Path | None = None, 
     Raises:
         InputError: bad pictures as for `psnr`; no trunk can be had; "squeeze", whose trunk is on no package index.
     """
-    a, b, _ = _pair(a, b, None, 1.0)
+    a, b, _ = checked_pair(a, b, None, 1.0)
     if min(a.shape[-2:]) < _LEAST_SIDE:
         raise InputError(f"pictures of {tuple(a.shape[-2:])} pixels are too small for LPIPS", where="lpips_distance",
                          mend=f"Use pictures of at least {_LEAST_SIDE} x {_LEAST_SIDE} pixels")
     device = torch.device(device) if device is not None else a.device
     model = _model(net, str(device), None if trunk is None else str(trunk))
     shape = (*a.shape[:-3], 3, *a.shape[-2:])
-    a, b = (_pictures(x.to(device=device, dtype=torch.float32).expand(shape)) for x in (a, b))
+    a, b = (one_by_one(x.to(device=device, dtype=torch.float32).expand(shape)) for x in (a, b))
     with torch.no_grad():
         values = [float(model(x[None], y[None], normalize=True)) for x, y in zip(a, b, strict=True)]
     if not np.isfinite(values).all():
         raise InputError("LPIPS is not finite", where="lpips_distance", mend="Check the trunk file")
-    return _reduce(np.array(values).reshape(shape[:-3]), per_image)
+    return mean_or_each(np.array(values).reshape(shape[:-3]), per_image)
 
 
 @lru_cache(maxsize=4)
