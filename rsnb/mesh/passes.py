@@ -16,7 +16,7 @@ from rsnb.mesh.sky import Sky, sky_colour
 if TYPE_CHECKING:
     from rsnb.mesh.renderer import Frame
 
-# Rays shaded together. Small enough that torch never splits an operation over its own threads (it does from 32768 numbers
+# Rays shaded together. Few enough that torch never splits an operation over its own threads (it does from 32768 numbers
 # on): where it splits, the last bit of exp and pow changes, and one thread would not give the same picture as two.
 CHUNK = 1 << 13
 DEVICE_CHUNK = 1 << 20

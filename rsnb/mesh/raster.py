@@ -1,9 +1,9 @@
 """Face ids by rasterisation: an OpenGL pass over EGL, without a display, for machines with a GPU.
 
 The graphics card says which face each pixel sees; everything after that (weights, depth, texture, light) is the same
-torch code as for rays, from ids alone. So the two backends can differ only in ids: on edges, where the two round
-differently, in less than 1 pixel of 1000. Perspective and nadir cameras only: a panorama would need a cube map, whose
-resampling gets 2 to 5 % of the ids wrong, while rays get them right.
+torch code as for rays, from ids alone. So the two backends can differ only in ids: on edges, where OpenGL snaps corners
+to 1/256 pixel, in less than 1 pixel of 1000 unless triangles are but a few pixels large. Perspective and nadir cameras
+only: a panorama would need a cube map, whose resampling gets 2 to 5 % of the ids wrong, while rays get them right.
 
 A software driver (Mesa's llvmpipe) serves as well, for tests.
 """
