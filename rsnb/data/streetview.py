@@ -1,8 +1,8 @@
 """Street-view pictures whose file names say where and how they were taken.
 
 Grammar: `tile-{i}-{j}-coord-{X}-{Y}-fov-{fov}-direction-{heading}-pitch-{pitch}.jpg`, X and Y whole model metres,
-angles in degrees, negative numbers after their dash ("direction--1.8"). Whole metres lose up to 0.7 m, so a JSON of the same
-name beside the picture holds the full pose and wins.
+angles in degrees, negative numbers after their dash ("direction--1.8"). Whole metres lose up to 0.7 m, so a JSON of
+the same name beside the picture holds the full pose and wins.
 """
 
 from __future__ import annotations
