@@ -158,6 +158,21 @@ def test_sharpness_difference_by_hand():
     assert sharpness_difference(bent, flat) == pytest.approx(10 * math.log10(24 / 0.8))
 
 
+def test_masked_sharpness_needs_both_neighbours():
+    """Without pixel (2, 4) neither it nor (2, 3), left of it, nor (1, 4), above it, count: 21 of 24 are left.
+
+    The raised pixel (2, 3) then shows in the steps from above and from the left only: 2 * 0.2.
+    """
+    flat, mask = np.full((3, 6, 8), 0.5), np.ones((6, 8), bool)
+    bent = flat.copy()
+    bent[:, 2, 3] += 0.2
+    mask[2, 4] = False
+    assert sharpness_difference(bent, flat, mask) == pytest.approx(10 * math.log10(21 / 0.4))
+    # The same turned by 90 degrees: without (3, 3), below the raised pixel.
+    mask[2, 4], mask[3, 3] = True, False
+    assert sharpness_difference(bent, flat, mask) == pytest.approx(10 * math.log10(21 / 0.4))
+
+
 def test_ssim_map_is_differentiable():
     a, b = (torch.tensor(x[:, :13, :12]) for x in scene())
     a.requires_grad_(True)
