@@ -61,25 +61,29 @@ def info() -> None:
 
 @app.command()
 def city(
-    root: Annotated[Path | None, typer.Argument(help="Folder to write to [default: data/city in the clone]")] = None,
-    seed: Annotated[int, typer.Option(help="Another seed is another city; the same seed gives the same bytes.")] = 0,
-    districts: Annotated[str, typer.Option(
-        help="Which districts of 500 x 500 m, as column,row pairs: '0,0' or '0,0 1,0'.")] = "0,0",
-    detail: Annotated[str, typer.Option(
-        help="'full' is the true city, 'twin' what photogrammetry would make of it (blurred, simplified).")] = "full",
+    root: Annotated[Path | None, typer.Argument(help="Data folder to build in [default: data/ in the clone].")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed is another city; the same gives the same bytes.")] = 7,
+    district: Annotated[str, typer.Option(help="Which 500 x 500 m of it, as column,row: 0,0 or -1,2.")] = "0,0",
+    spacing: Annotated[float, typer.Option(min=1, help="Metres between panoramas along a street.")] = 16.0,
+    reach: Annotated[float, typer.Option(min=1, help="Panoramas within so many metres of the middle.")] = 110.0,
+    width: Annotated[int, typer.Option(min=16, help="Pixels across a panorama.")] = 512,
 ) -> None:
-    """Build the procedural city and write it as tiles, street views and a top view, in the real data sets' formats."""
+    """Build the procedural city, in the real data sets' formats: mesh tiles, panoramas, street views, top view.
+
+    The notebooks build what they need by themselves; this is for a look at the files, or for other settings. What has
+    been built once is not built again.
+    """
     from rsnb.runs.places import data_folder
 
-    if detail not in ("full", "twin"):
-        raise InputError(f"there is no detail {detail!r}", where="--detail", mend="Choose one of: full, twin")
-    indices = _districts(districts)
-    import rsnb.city as rooms
+    index = _district(district)
+    from rsnb.city.options import CityOptions
+    from rsnb.city.write_street_scene import StreetSceneOptions, ensure_street_scene
 
-    folder = root or data_folder() / "city"
-    with err.status(f"Building {len(indices)} district(s) of the city ..."):
-        written = rooms.write_city(folder, rooms.CityOptions(seed=seed), indices=indices, detail=detail)
-    out.print(f"The city is in {written or folder}")
+    options = StreetSceneOptions(city=CityOptions(seed=seed), district=index, spacing_m=spacing, reach_m=reach,
+                                 panorama_width=width)
+    with err.status("Building the city, which takes about a minute ..."):
+        folder = ensure_street_scene(data_folder(root), options)
+    out.print(f"The city is in {folder}", soft_wrap=True)
 
 
 @app.command()
@@ -165,7 +169,10 @@ def table(
 def _run_one(todo, force: bool, timeout: float | None) -> int:
     """Execute one plan, say what became of it, give the exit code."""
     from rsnb.runs.execution import Busy, execute
+    from rsnb.runs.planning import is_finished
 
+    if not is_finished(todo):
+        out.print(f"running      {todo.name}  {todo.key}")
     try:
         record = execute(todo, force=force, timeout=timeout, progress=sys.stderr.isatty())
     except Busy as busy:
@@ -205,15 +212,13 @@ def _pairs(texts: list[str]) -> list[tuple[str, str]]:
     return [tuple(text.split("=", 1)) for text in texts]
 
 
-def _districts(text: str) -> list[tuple[int, int]]:
-    """District indices of a text like "0,0 1,0"."""
+def _district(text: str) -> tuple[int, int]:
+    """District index of a text like "0,0"."""
     try:
-        pairs = [tuple(int(part) for part in pair.split(",")) for pair in text.split()]
+        column, row = (int(part) for part in text.split(","))
     except ValueError:
-        pairs = []
-    if not pairs or any(len(pair) != 2 for pair in pairs):
-        raise InputError(f"{text!r} names no districts", where="--districts", mend="Write pairs like '0,0 1,0'")
-    return pairs
+        raise InputError(f"{text!r} names no district", where="--district", mend="Write column,row like 0,0") from None
+    return column, row
 
 
 def _installed(name: str, metadata) -> bool:

@@ -104,8 +104,8 @@ def _run_papermill(todo: Plan, timeout: float | None, progress: bool) -> tuple[s
             papermill.execute_notebook(
                 todo.notebook, partial, parameters=given, kernel_name="python3", language="python",
                 execution_timeout=timeout,
-                # else ipykernel 7 warns on the terminal, at each start, that local sockets are not encrypted
-                extra_arguments=["--IPKernelApp.log_level=40"],
+                # else ipykernel 7 warns on the terminal that local sockets are not encrypted, and a dying one rants
+                extra_arguments=["--IPKernelApp.log_level=50"],
                 progress_bar={"desc": todo.name, "leave": False} if progress else False)
     except PapermillExecutionError as error:
         said = re.sub(r"\x1b\[[0-9;]*m", "", error.evalue)  # some messages are coloured

@@ -41,8 +41,7 @@ def test_runs_and_data_import_no_torch():
 
 @pytest.mark.parametrize(("words", "message"), [
     (["run", "99"], "no notebook '99'"),
-    (["city", "--detail", "half"], "Choose one of: full, twin"),
-    (["city", "--districts", "0;0"], "names no districts"),
+    (["city", "--district", "0;0"], "names no district"),
     (["table", "--format", "xml"], "Choose one of: text"),
 ])
 def test_wrong_input_is_one_paragraph_and_exit_code_2(project, tmp_path, words, message):
