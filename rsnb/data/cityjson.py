@@ -162,8 +162,8 @@ class _Model:
         depth = _DEPTH[geometry["type"]]
         surfaces = _flat(geometry.get("boundaries"), depth)
         kinds = self._kinds(geometry, depth, len(surfaces), object_type)
-        textures = self._theme(geometry.get("texture"), depth, len(surfaces))
-        materials = self._theme(geometry.get("material"), depth, len(surfaces))
+        textures = self._theme("texture", geometry.get("texture"), depth, len(surfaces))
+        materials = self._theme("material", geometry.get("material"), depth, len(surfaces))
         for surface, kind, texture, material in zip(surfaces, kinds, textures, materials, strict=True):
             try:
                 rings = [[points[self._index(i, len(points), key)] for i in ring] for ring in surface]
@@ -189,11 +189,13 @@ class _Model:
         values += [None] * (count - len(values))
         return [fallback if v is None else types[v] for v in values[:count]]
 
-    def _theme(self, themes: dict | None, depth: int, count: int) -> list:
-        """Per surface the entry of the theme asked for, else of the first theme that says something about it."""
+    def _theme(self, kind: str, themes: dict | None, depth: int, count: int) -> list:
+        """Per surface the entry of the theme asked for, else of the first (the file's default, then the file's order)
+        that says something about it; `kind` is "texture" or "material"."""
         result = [None] * count
         wanted = self.reading.options.theme
-        for name, theme in (themes or {}).items():
+        default = self.appearance.get(f"default-theme-{kind}")
+        for name, theme in sorted((themes or {}).items(), key=lambda item: item[0] != default):
             if wanted is not None and name != wanted:
                 continue
             if "value" in theme:

@@ -18,6 +18,8 @@ from rsnb.data.reading import DEFAULTS, Reading, ReadOptions, place, require_fil
 from rsnb.errors import InputError
 from rsnb.scenes import Georeference, Material, TexturedMesh
 
+_PACKED = {"KHR_draco_mesh_compression", "EXT_meshopt_compression"}
+
 
 def read_gltf(
     path: str | Path,
@@ -39,7 +41,7 @@ def read_gltf(
     path = require_file(path, "glTF file")
     own = reading is None
     reading = reading or Reading(options)
-    _note_missing_images(path, reading)
+    _check_header(path, reading)
     try:
         scene = trimesh.load_scene(path, process=False)
     except Exception as error:  # trimesh raises whatever its parser met
@@ -147,8 +149,8 @@ def _instances(geometry, faces: np.ndarray, number: int) -> np.ndarray:
     return np.asarray(batch).reshape(-1)[faces[:, 0]].astype(np.int64) + 1
 
 
-def _note_missing_images(path: Path, reading: Reading) -> None:
-    """trimesh passes over images that are not there; this notes them."""
+def _check_header(path: Path, reading: Reading) -> None:
+    """Notes images that are not there, which trimesh passes over, and refuses what it cannot unpack."""
     data = path.read_bytes()
     try:
         if data[:4] == b"glTF":
@@ -158,6 +160,10 @@ def _note_missing_images(path: Path, reading: Reading) -> None:
         names = [image.get("uri", "data:") for image in header.get("images", [])]
     except (ValueError, struct.error, AttributeError):
         raise InputError("this is no glTF file", where=path, mend="Check the file; it may be cut short") from None
+    packed = sorted(_PACKED & set(header.get("extensionsRequired", [])))
+    if packed:
+        raise InputError(f"the file is packed with {', '.join(packed)}", where=path,
+                         mend="Save it without compression, for example `gltf-transform copy IN OUT`")
     for name in names:
         if not name.startswith("data:"):
             reading.texture(path.parent, name)

@@ -13,6 +13,10 @@ _MAP_OPTIONS = {"-blendu": 1, "-blendv": 1, "-boost": 1, "-mm": 2, "-o": 3, "-s"
                 "-clamp": 1, "-bm": 1, "-imfchan": 1, "-type": 1, "-cc": 1}
 
 
+# Kd that exporters write whatever the picture looks like (none, 3ds Max, Blender to 2.7, Blender since): no tint.
+_NO_TINT = ((0.0,) * 3, (0.588,) * 3, (0.64,) * 3, (0.8,) * 3)
+
+
 def find_library(folder: Path, names: str) -> list[Path]:
     """Files of a `mtllib` statement. The name may hold spaces, or several names may stand there: one file that
     exists wins, else each word is a name."""
@@ -27,7 +31,7 @@ def find_library(folder: Path, names: str) -> list[Path]:
 def read_mtl(path: Path, reading: Reading) -> dict[str, Material]:
     """Materials of a library by name.
 
-    Kd multiplies the texture, as the format says; Kd 0 0 0 under a texture, which some exporters write, counts as 1.
+    Kd multiplies the texture, as the format says; the greys that exporters write by default under a texture count as 1.
     A material without Kd is 0.8 grey; one whose texture cannot be had keeps its Kd.
 
     Raises:
@@ -56,7 +60,7 @@ def _material(name: str, kd: tuple[float, ...], picture: str | None, folder: Pat
     if texture is None:
         grey = (0.8, 0.8, 0.8)
         return Material(name, grey if not kd or (picture and not any(kd)) else kd)
-    return Material(name, kd if any(kd) else (1.0, 1.0, 1.0), texture)
+    return Material(name, kd if kd and kd not in _NO_TINT else (1.0, 1.0, 1.0), texture)
 
 
 def _colour(text: str, path: Path, line: int) -> tuple[float, float, float]:

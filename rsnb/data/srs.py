@@ -18,6 +18,8 @@ def parse_srs(name: str | None) -> str | None:
         return None
     if found := re.search(r"EPSG(?:[:/]+[\d.]*[:/]+|[:/])(\d{4,6})", name, re.IGNORECASE):
         return f"EPSG:{found.group(1)}"
+    if found := re.search(r"epsg\.xml#(\d{4,6})", name, re.IGNORECASE):
+        return f"EPSG:{found.group(1)}"
     if found := re.search(r"ETRS89_UTM(\d\d)", name):
         return f"EPSG:258{found.group(1)}"
     if found := re.search(r"DE_DHDN_3GK(\d)", name):
@@ -32,29 +34,43 @@ def to_easting_northing(points: np.ndarray, crs: str | None) -> tuple[np.ndarray
         points: [V, 3] float64 as in the file.
         crs: what `parse_srs` gave.
 
-    Degrees (EPSG:6697 and the like, latitude first) go to the UTM zone they lie in. In a projected CRS whose
-    definition puts the northing first, files follow the definition or do not: the area of use decides.
+    Degrees (EPSG:6697 and the like, latitude first) and feet (EPSG:2263) go to the UTM zone they lie in, in metres. In a
+    projected CRS whose definition puts the northing first, files follow the definition or do not: the area of use
+    decides.
     """
     if crs is None or len(points) == 0:
         return points, crs
-    from pyproj import CRS, Transformer
+    from pyproj import CRS
     from pyproj.exceptions import CRSError
 
     try:
         system = CRS.from_user_input(crs)
     except CRSError:
         return points, crs
-    north_first = system.axis_info and system.axis_info[0].direction == "north"
-    if system.is_geographic or (system.is_compound and system.sub_crs_list[0].is_geographic):
+    flat = system.sub_crs_list[0] if system.is_compound else system
+    north_first = bool(flat.axis_info) and flat.axis_info[0].direction == "north"
+    if flat.is_geographic:
         lonlat = points[:, [1, 0, 2]] if north_first else points
-        lon, lat = np.nanmean(lonlat[:, 0]), np.nanmean(lonlat[:, 1])
-        zone = min(int((lon + 180.0) // 6.0) + 1, 60)
-        utm = f"EPSG:{32600 if lat >= 0 else 32700}".replace("00", f"{zone:02d}", 1)
-        east, north = Transformer.from_crs(system.to_2d(), utm, always_xy=True).transform(lonlat[:, 0], lonlat[:, 1])
-        return np.stack([east, north, points[:, 2]], axis=1), utm
+        return _to_utm(lonlat, flat.to_2d())
     if north_first and _swapped(points, system):
-        return points[:, [1, 0, 2]], crs
-    return points, crs
+        points = points[:, [1, 0, 2]]
+    metres = flat.axis_info[0].unit_conversion_factor if flat.axis_info else 1.0
+    if abs(metres - 1.0) < 1e-9:
+        return points, crs
+    up = system.axis_info[2].unit_conversion_factor if len(system.axis_info) > 2 else metres
+    return _to_utm(points * [1.0, 1.0, up], flat)
+
+
+def _to_utm(points: np.ndarray, flat) -> tuple[np.ndarray, str]:
+    """Points (x or longitude, y or latitude, metres up) of a horizontal CRS, in the UTM zone (WGS84) of their middle."""
+    from pyproj import Transformer
+
+    east, north = np.nanmean(points[:, 0]), np.nanmean(points[:, 1])
+    lon, lat = Transformer.from_crs(flat, "EPSG:4326", always_xy=True).transform(east, north)
+    zone = min(int((lon + 180.0) // 6.0) + 1, 60)
+    utm = f"EPSG:{326 if lat >= 0 else 327}{zone:02d}"
+    x, y = Transformer.from_crs(flat, utm, always_xy=True).transform(points[:, 0], points[:, 1])
+    return np.stack([x, y, points[:, 2]], axis=1), utm
 
 
 def _swapped(points: np.ndarray, system) -> bool:

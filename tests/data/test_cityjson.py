@@ -235,3 +235,17 @@ def test_rotterdam_roof_pixels_are_square(real):
         scale = np.linalg.svd(np.diff(points, axis=0).T @ np.linalg.inv(np.diff(uv, axis=0).T))[1]
         assert scale == pytest.approx([0.0733, 0.0733], abs=0.001)
         assert np.linalg.det(np.diff(uv, axis=0)) > 0, "not mirrored: v up, counter-clockwise from above"
+
+
+@pytest.mark.filterwarnings("ignore::rsnb.data.MeshWarning")
+def test_default_theme_comes_first(tmp_path, four_pixels):
+    four_pixels()
+    document = house()
+    geometry = document["CityObjects"]["part"]["geometry"][1]
+    geometry["material"] = {"a": {"value": 0}, "b": {"value": 1}}
+    del geometry["texture"]
+    document["appearance"]["materials"].append({"name": "slate", "diffuseColor": [0.1, 0.1, 0.1]})
+    assert "tiles" in {m.name for m in read_cityjson(write(tmp_path, document)).materials}
+    document["appearance"]["default-theme-material"] = "b"
+    names = {m.name for m in read_cityjson(write(tmp_path, document)).materials}
+    assert "slate" in names and "tiles" not in names

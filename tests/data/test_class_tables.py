@@ -21,7 +21,8 @@ def test_sum_helsinki_as_published():
     ("WindowSurface", "window"), ("Door", "door"), ("DoorSurface", "door"), ("BuildingInstallation", "installation"),
     ("OuterCeilingSurface", "outer ceiling"), ("OuterFloorSurface", "outer floor"), ("ClosureSurface", "closure"),
     ("InteriorWallSurface", "interior"), ("BuildingPart", "building"), ("TINRelief", "terrain"),
-    ("TrafficArea", "road"), ("SolitaryVegetationObject", "vegetation"), ("WaterSurface", "water"), ("wall_3", "wall"), ("Roof.001", "roof"),
+    ("TrafficArea", "road"), ("SolitaryVegetationObject", "vegetation"), ("WaterSurface", "water"),
+    ("wall_3", "wall"), ("Roof.001", "roof"),
     ("cityObjectMember", None), ("LinearRing", None), ("surface", None), ("", None),
 ])
 def test_names(name, expected):

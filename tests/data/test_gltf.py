@@ -110,3 +110,11 @@ def test_missing_buffer_and_cut_files(tmp_path, four_pixels):
     (tmp_path / "cut.glb").write_bytes(b"glTF\x02\x00\x00\x00")
     with pytest.raises(InputError, match="no glTF file"):
         read_gltf(tmp_path / "cut.glb")
+
+
+def test_packed_files_are_refused(tmp_path, four_pixels):
+    four_pixels()
+    path, gltf = document(tmp_path)
+    path.write_text(json.dumps(gltf | {"extensionsRequired": ["KHR_draco_mesh_compression"]}))
+    with pytest.raises(InputError, match="packed with KHR_draco_mesh_compression"):
+        read_gltf(path)

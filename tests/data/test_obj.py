@@ -245,6 +245,16 @@ def test_bad_colour_names_the_library(golden, tmp_path):
         read_obj(golden)
 
 
+@pytest.mark.parametrize(("kd", "factor"), [
+    ("1 1 1", (1, 1, 1)), ("0.9 0.5 0.5", (0.9, 0.5, 0.5)), ("0.7 0.7 0.7", (0.7, 0.7, 0.7)),
+    ("0 0 0", (1, 1, 1)), ("0.800000 0.800000 0.800000", (1, 1, 1)), ("0.64 0.64 0.64", (1, 1, 1)),
+])
+def test_colour_under_a_texture(golden, tmp_path, kd, factor):
+    (tmp_path / "two words.mtl").write_text(
+        f"newmtl photo wall\nKd {kd}\nmap_Kd textures/four pixels.png\nnewmtl paint\n")
+    assert read_obj(golden).materials[0].rgb == factor
+
+
 def test_large_textures_can_be_shrunk(golden, tmp_path):
     from PIL import Image
 
