@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from rsnb.errors import InputError
@@ -159,10 +160,13 @@ def table(
     if not rows:
         out.print(f"No runs{' that fit' if where else ''} in {folder}. `rsnb run --all` makes some.", soft_wrap=True)
         return
-    names = tables.show_columns(rows)
-    shown = Table(*(column.removesuffix("_seconds") for column in names), box=SIMPLE_HEAD, pad_edge=False)
+    if not columns:
+        rows = tables.compact(rows)
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in rows[0]:
+        shown.add_column(name, no_wrap=name in ("notebook", "status", "key", "wall"), overflow="fold")
     for row in rows:
-        shown.add_row(*(tables.cell_text(tables.short(name, row.get(name))) for name in names))
+        shown.add_row(*(escape(tables.cell_text(value)) for value in row.values()))
     out.print(shown)
 
 
@@ -234,7 +238,7 @@ def main() -> None:
     try:
         app()
     except InputError as error:
-        err.print(f"[bold red]rsnb:[/bold red] {_escape(str(error))}", soft_wrap=True)
+        err.print(f"[bold red]rsnb:[/bold red] {escape(str(error))}", soft_wrap=True)
         raise SystemExit(2) from None
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "rsnb":
@@ -242,9 +246,3 @@ def main() -> None:
         err.print(f"[bold red]rsnb:[/bold red] the package {error.name!r} is not installed. "
                   r"Install the notebooks' set: pip install 'rsnb\[notebooks]'", soft_wrap=True)
         raise SystemExit(2) from None
-
-
-def _escape(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

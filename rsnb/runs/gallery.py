@@ -70,6 +70,8 @@ def run_page(record: dict) -> str:
 def render_cell(cell: dict) -> str:
     """HTML of one cell."""
     source, tags = "".join(cell["source"]), set(cell.get("metadata", {}).get("tags", []))
+    if any(tag.startswith("papermill-error") for tag in tags):  # papermill's banners; the page says it at its top
+        return ""
     if "injected-parameters" in tags:  # a folder of this machine is no news to a reader
         source = re.sub(r"(?m)^(out_dir|data_root) = .*\n?", "", source).strip()
         if source == "# Parameters":
@@ -98,6 +100,8 @@ def _render_output(output: dict) -> str:
     if "image/svg+xml" in data:
         coded = base64.b64encode(data["image/svg+xml"].encode()).decode()
         return f'<img alt="" src="data:image/svg+xml;base64,{coded}">'
+    if "application/vnd.jupyter.widget-view+json" in data and re.search(r"\d+%\|", data.get("text/plain", "")):
+        return ""  # a progress bar
     if "application/vnd.plotly.v1+json" in data or "application/vnd.jupyter.widget-view+json" in data:
         return '<p class="note">JupyterLab shows an interactive view here; its static twin is among the pictures.</p>'
     if "text/html" in data:

@@ -91,13 +91,13 @@ class Run:
             raise InputError(f"a {type(value).__name__} is no single value", where=f"metric {name!r}")
         self._metrics[name] = value
 
-    def figure(self, path: str | Path, caption: str = "") -> Path:
+    def figure(self, path: str | Path, caption: str = "") -> None:
         """Declare a picture for a reader; it is shown in the gallery."""
-        return self._declare(self._figures, path, caption)
+        self._declare(self._figures, path, caption)
 
-    def artefact(self, path: str | Path, what: str = "") -> Path:
+    def artefact(self, path: str | Path, what: str = "") -> None:
         """Declare any other product: a GeoTIFF, a mesh, a folder of frames."""
-        return self._declare(self._artefacts, path, what)
+        self._declare(self._artefacts, path, what)
 
     def dataset(self, name: str, sha256: str, licence: str, citation: str = "") -> None:
         """Declare a data set that the numbers rest on."""
@@ -107,8 +107,8 @@ class Run:
         """Called by `rsnb.runs.check`: what was promised about a metric."""
         self._checks[name] = promise if self.defaults else "not applied: other parameters than the defaults"
 
-    def finish(self) -> Path:
-        """Write metrics.json into the run's folder and give its path. The same numbers give the same bytes."""
+    def finish(self) -> None:
+        """Write metrics.json into the run's folder. The same numbers give the same bytes."""
         report = {
             "notebook": self.notebook,
             "seed": self.seed,
@@ -122,9 +122,9 @@ class Run:
         peak = _gpu_peak_bytes()
         if peak is not None:
             report["gpu_peak_bytes"] = peak
-        return write_text(self.dir / "metrics.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+        write_text(self.dir / "metrics.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
 
-    def _declare(self, table: dict[str, str], path: str | Path, text: str) -> Path:
+    def _declare(self, table: dict[str, str], path: str | Path, text: str) -> None:
         path = Path(path)
         inside = Path(os.path.abspath(path if path.is_absolute() else self.dir / path))
         if not inside.exists():
@@ -133,7 +133,6 @@ class Run:
             raise InputError("a declared output lies outside the run's folder", where=inside,
                              mend="Write it to run.path(name)")
         table[inside.relative_to(self.dir).as_posix()] = text
-        return inside
 
     def __repr__(self) -> str:
         return f"Run({self.notebook!r}, {len(self._metrics)} metrics, {len(self._figures)} figures)"

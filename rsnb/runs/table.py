@@ -87,17 +87,23 @@ def render(table: list[dict], form: str) -> str:
     raise InputError(f"there is no form {form!r}", where="--format", mend="Choose one of: text, markdown, csv, json")
 
 
-def show_columns(table: list[dict]) -> list[str]:
-    """The columns worth a terminal's width: no parameters that are the same in every row."""
-    names = list(dict.fromkeys(name for row in table for name in row))
-    return [name for name in names if not name.startswith("-") or len({str(row.get(name)) for row in table}) > 1]
+def compact(table: list[dict]) -> list[dict]:
+    """Rows for a terminal's width: what a run was, and all its results in one text.
 
-
-def short(name: str, value: object) -> object:
-    """A value as a terminal shows it: eight digits of the key, the start to the minute."""
-    if name == "key":
-        return str(value)[:8]
-    return str(value)[:16].replace("T", " ") if name == "started" else value
+    A parameter is named where it differs between the runs of a notebook.
+    """
+    short = []
+    for row in table:
+        same = [other for other in table if other.get("notebook") == row.get("notebook")]
+        details = [f"{name} {cell_text(value)}" for name, value in row.items()
+                   if name not in (*FIXED, "reason") and value is not None
+                   and (not name.startswith("-") or any(other.get(name) != value for other in same))]
+        short.append({
+            "notebook": row["notebook"], "profile": row["profile"], "key": row["key"][:8], "status": row["status"],
+            "wall": None if row["wall_seconds"] is None else f"{row['wall_seconds']:.0f} s",
+            "results": row.get("reason") or ", ".join(details),
+        })
+    return short
 
 
 def cell_text(value: object, full: bool = False) -> str:

@@ -66,7 +66,8 @@ def test_values_are_recorded_and_other_parameters_are_not_judged(tmp_path, capsy
         check_at_most("error", 0.3, 0.25, always=True)
     assert capsys.readouterr().out.splitlines() == [
         "psnr recorded (no expected value for these parameters)", "error ok (at most 0.25)"]
-    report = json.loads(run.finish().read_text())
+    run.finish()
+    report = json.loads((tmp_path / "metrics.json").read_text())
     assert report["metrics"] == {"psnr": 12.0, "error": 0.3} and report["seed"] == 3
     assert "not applied" in report["checks"]["psnr"]
 
@@ -95,7 +96,8 @@ def test_the_same_numbers_give_the_same_bytes(tmp_path):
         run.path("sub/a.png").write_bytes(b"x")
         run.figure("sub/a.png", "A picture")
         run.dataset("city", "ab" * 32, "Apache-2.0")
-        texts.append(run.finish().read_bytes())
+        run.finish()
+        texts.append((run.dir / "metrics.json").read_bytes())
     assert texts[0] == texts[1]
     assert json.loads(texts[0])["figures"] == {"sub/a.png": "A picture"}
     run = runs.start("90_sample", out_dir=tmp_path / "a")

@@ -66,6 +66,7 @@ def test_pages_show_what_happened_and_fetch_nothing(page, tmp_path):
     assert str(tmp_path) not in text  # the folder of this machine is no news to a reader
     assert re.search(r"width</span>.*5", text)  # the parameter that was changed is shown
     assert "JupyterLab shows an interactive view here" in text and "<div>plot</div>" not in text
+    assert "papermill encountered" not in page("91")
     assert "31.25" in page("index") and "RuntimeError" in page("91") and "no &lt;luck&gt;" in page("91")
     assert "\x1b" not in page("91")
 

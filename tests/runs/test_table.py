@@ -58,6 +58,7 @@ def test_written_forms(records):
         table.render(rows, "xml")
 
 
-def test_same_parameters_are_not_shown(records):
-    shown = table.show_columns(table.rows(table.collect(records)))
-    assert "-seed" in shown and "-size" not in shown
+def test_a_terminal_shows_results_and_the_parameters_that_differ(records):
+    shown = table.compact(table.rows(table.collect(records)))
+    assert shown[0]["results"] == "psnr 30.12, vgg not measured, -seed 0" and shown[0]["wall"] == "10 s"
+    assert shown[1]["results"] == "it | broke"
