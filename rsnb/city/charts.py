@@ -138,20 +138,30 @@ def chart_uv(charts: Charts, vertices: np.ndarray, faces: np.ndarray) -> np.ndar
     return np.stack([u, v], axis=-1).astype(np.float32)
 
 
-def texel_points(charts: Charts, padding: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Every texel of every chart, padding included.
+def chart_groups(charts: Charts, texels: int) -> list[np.ndarray]:
+    """Chart indices in groups of about that many texels; the ground's chart is a group of its own."""
+    count = charts.size.prod(axis=1)
+    others = np.flatnonzero(~charts.ground)
+    cuts = np.flatnonzero(np.diff(np.cumsum(count[others]) // texels)) + 1
+    return [np.array([c]) for c in np.flatnonzero(charts.ground)] + [g for g in np.split(others, cuts) if len(g)]
+
+
+def texel_points(charts: Charts, group: np.ndarray, padding: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Every texel of a group of charts, padding included.
 
     Gives its chart [T], its flat index in all pages [T], and the point [T, 3] on the chart's outermost plane.
     """
-    full = charts.size + 2 * padding
+    full = charts.size[group] + 2 * padding
     count = full.prod(axis=1)
-    chart = np.repeat(np.arange(len(count)), count)
+    local = np.repeat(np.arange(len(group)), count)
     within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-    column, row = within % full[chart, 0] - padding, within // full[chart, 0] - padding
+    row, column = np.divmod(within, full[local, 0])
+    row, column, chart = row - padding, column - padding, group[local]
     place = charts.corner[chart] + np.stack([column, row], axis=1)
     flat = (charts.page[chart] * charts.page_size + place[:, 1]) * charts.page_size + place[:, 0]
     step = (charts.high - charts.low)[:, :2] / charts.size
     right = charts.low[chart, 0] + (column + 0.5) * step[chart, 0]
     top = charts.high[chart, 1] - (row + 0.5) * step[chart, 1]
     points = right[:, None] * charts.across[chart] + top[:, None] * charts.up[chart]
-    return chart, flat, points + charts.high[chart, 2, None] * charts.normal[chart]
+    points += (charts.high[:, 2, None] * charts.normal)[chart]
+    return chart, flat, points

@@ -10,18 +10,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
-import torch
-from scipy import ndimage
 
-from rsnb.city.charts import Charts, chart_uv, make_charts, texel_points
+from rsnb.city.charts import Charts, chart_groups, chart_uv, make_charts, texel_points
+from rsnb.mesh.ray_bundle import render_rays
+from rsnb.mesh.renderer import RenderOptions
 from rsnb.mesh.scene import RayScene
-from rsnb.mesh.shading import Sun, SurfacePoints, albedo, facing_normal, lit
+from rsnb.mesh.shading import Sun
 from rsnb.scenes import Material, TexturedMesh
 
 START_ABOVE_GROUND_M = 2.0  # parked cars become paint on the road, as they do in meshes from the air
 START_BEFORE_WALL_M = 0.8
-CHUNK = 1 << 19
+CHUNK = 1 << 18  # texels looked up together
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class TwinOptions:
         page_size: texels, textures are square pages of this size.
     """
 
-    texel_m: float = 0.2
+    texel_m: float = 0.25
     blur_texels: float = 0.8
     sun_azimuth_deg: float = 205.0
     sun_elevation_deg: float = 48.0
@@ -82,65 +83,56 @@ def _flat_objects(mesh: TexturedMesh, objects: np.ndarray) -> np.ndarray:
 
 def _look(geometry: TexturedMesh, truth: RayScene, charts: Charts, options: TwinOptions):
     """Colour pages [P, S, S, 3] float32 and which texels saw something [P, S, S]."""
-    chart, flat, points = texel_points(charts)
-    normal = charts.normal[chart]
-    origins = points + START_BEFORE_WALL_M * normal
-    ground = charts.ground[chart]
-    if ground.any():
-        own = RayScene(geometry.with_faces(charts.ground[charts.face_chart]))
-        down = own.cast(points[ground] + (0, 0, 5.0), np.broadcast_to((0, 0, -1.0), (int(ground.sum()), 3)))
-        height = points[ground, 2] + 5.0 - np.where(down.hit, down.distance, np.nan)
-        origins[ground, 2] = height + START_ABOVE_GROUND_M
-    usable = np.isfinite(origins).all(axis=1)
-    chart, flat, origins, normal = chart[usable], flat[usable], origins[usable], normal[usable]
-    reach = np.where(ground[usable], START_ABOVE_GROUND_M + 3.0, (charts.high - charts.low)[chart, 2] + 4.0)
     size = charts.page_size
     pages = np.zeros((charts.n_pages * size * size, 3), np.float32)
     known = np.zeros(charts.n_pages * size * size, bool)
     sun = Sun(np.radians(options.sun_azimuth_deg), np.radians(options.sun_elevation_deg))
-    for start in range(0, len(flat), CHUNK):
-        part = slice(start, start + CHUNK)
-        colour, distance = ray_colours(truth, origins[part], -normal[part], options.texel_m, sun)
-        seen = distance < reach[part]
-        pages[flat[part][seen]] = colour[seen]
-        known[flat[part][seen]] = True
+    light = RenderOptions(sun=sun, shadows=True, trilinear=False, mip_bias=0.0, channels=("rgb", "depth"))
+    own = RayScene(geometry.with_faces(charts.ground[charts.face_chart])) if charts.ground.any() else None
+    reach = (charts.high - charts.low)[:, 2] + 4.0
+    reach[charts.ground] = START_ABOVE_GROUND_M + 3.0
+    for group in chart_groups(charts, CHUNK):
+        chart, flat, points = texel_points(charts, group)
+        if charts.ground[group[0]]:
+            start, normal = _above_ground(own, points), np.broadcast_to((0.0, 0.0, 1.0), points.shape)
+        else:
+            normal = charts.normal[chart]
+            start = points + START_BEFORE_WALL_M * normal
+        view = render_rays(truth, start, -normal, options.texel_m, light)
+        seen = view.depth[0] < reach[chart]
+        pages[flat[seen]] = view.rgb[:, 0, seen].T
+        known[flat[seen]] = True
     return pages.reshape(-1, size, size, 3), known.reshape(-1, size, size)
 
 
-def ray_colours(scene: RayScene, origins: np.ndarray, directions: np.ndarray, width_m: float, sun: Sun):
-    """Sunlit colour [N, 3] float32 of what each ray meets, averaged over `width_m` metres, and its distance [N]."""
-    hits = scene.cast(origins, directions)
-    colour = np.zeros((len(origins), 3), np.float32)
-    index = np.flatnonzero(hits.hit)
-    if len(index) == 0:
-        return colour, hits.distance
-    along = directions[index].astype(np.float32)
-    position = (origins[index] - scene.centre).astype(np.float32) + along * hits.distance[index, None]
-    points = SurfacePoints(
-        prim=torch.from_numpy(hits.prim[index].astype(np.int64)),
-        u=torch.from_numpy(hits.u[index]),
-        v=torch.from_numpy(hits.v[index]),
-        distance=torch.from_numpy(hits.distance[index]),
-        position=torch.from_numpy(position),
-        direction=torch.from_numpy(along),
-        width=torch.full((len(index),), float(width_m)),
-        turn=torch.zeros(len(index)),
-    )
-    tables = scene.tensors()
-    normal, cosine = facing_normal(tables, points.prim, points.direction)
-    plain = albedo(tables, points, cosine, 0.0, False)
-    shaded = lit(scene, points, plain, normal, sun, shadow_rays=1, ambient_rays=0, ambient_distance=25.0)
-    colour[index] = shaded.numpy()
-    return colour, hits.distance
+def _above_ground(own: RayScene, points: np.ndarray) -> np.ndarray:
+    """[T, 3] points START_ABOVE_GROUND_M above the ground below `points`; far below all where there is no ground."""
+    down = own.cast(points + (0, 0, 5.0), np.broadcast_to((0.0, 0.0, -1.0), points.shape))
+    start = points.copy()
+    start[:, 2] += np.where(down.hit, 5.0 - down.distance + START_ABOVE_GROUND_M, -1e4)
+    return start
 
 
 def _finish(page: np.ndarray, known: np.ndarray, options: TwinOptions) -> np.ndarray:
-    """Blur within what was seen, spread it over what was not, recolour; [S, S, 3] uint8."""
-    if known.any() and not known.all():
-        nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
-        page = page[tuple(nearest)]
+    """Spread what was seen over what was not, blur, recolour; [S, S, 3] uint8."""
+    page = fill_unknown(page, known)
     if options.blur_texels > 0:
-        page = ndimage.gaussian_filter(page, (options.blur_texels, options.blur_texels, 0))
+        page = cv2.GaussianBlur(page, (0, 0), options.blur_texels)
     page = page * np.asarray(options.gain, np.float32)
     page = page * (1 - options.haze) + AIRLIGHT.astype(np.float32) * options.haze
     return (np.clip(page, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def fill_unknown(page: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """[S, S, 3] float32 with unknown texels taken from the nearest coarser level that knows something (push and pull,
+    Gortler et al., The Lumigraph, 1996)."""
+    weight = known.astype(np.float32)
+    if weight.all() or not weight.any():
+        return page
+    half = (max(1, page.shape[1] // 2), max(1, page.shape[0] // 2))
+    small_weight = cv2.resize(weight, half, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(page * weight[..., None], half, interpolation=cv2.INTER_AREA)
+    small /= np.maximum(small_weight, 1e-6)[..., None]
+    coarse = fill_unknown(small, small_weight > 0)
+    up = cv2.resize(coarse, (page.shape[1], page.shape[0]), interpolation=cv2.INTER_LINEAR)
+    return np.where(known[..., None], page, up)

@@ -29,11 +29,30 @@ class CameraRays:
     width_per_m: np.ndarray
 
 
+@dataclass(frozen=True)
+class RayBundle:
+    """Rays that follow no lens, as a camera of one row: texels of a texture page, a pushbroom line, a list of probes.
+
+    Attributes:
+        fixed: the rays; origins relative to the camera centre, one ray a pixel whatever the point within it.
+    """
+
+    fixed: CameraRays
+    height: int = 1
+
+    @property
+    def width(self) -> int:
+        """Number of rays."""
+        return self.fixed.directions.shape[1]
+
+
 _cache: OrderedDict[tuple, CameraRays] = OrderedDict()
 
 
 def camera_rays(camera, offset: tuple[float, float] = CENTRE) -> CameraRays:
     """Rays through the point `offset` of every pixel, (0.5, 0.5) being its centre. The last few cameras are kept."""
+    if isinstance(camera, RayBundle):
+        return camera.fixed
     key = (*_camera_key(camera), offset)
     if key in _cache:
         _cache.move_to_end(key)

@@ -29,7 +29,7 @@ def test_a_box_has_six_charts_with_texels_where_the_faces_are():
     assert len(charts.size) == 6
     # Two sides of 4 x 3 m, two of 2 x 3 m, top and bottom of 4 x 2 m, at 0.5 m a texel.
     assert sorted(map(tuple, charts.size)) == [(4, 6), (4, 6), (8, 4), (8, 4), (8, 6), (8, 6)]
-    _, flat, points = texel_points(charts, padding=0)
+    _, flat, points = texel_points(charts, np.arange(len(charts.size)), padding=0)
     assert len(np.unique(flat)) == len(flat) == charts.size.prod(axis=1).sum()
     inside = (points > vertices.min(axis=0) - 1e-9).all(axis=1) & (points < vertices.max(axis=0) + 1e-9).all(axis=1)
     assert inside.all()  # a box is convex: each chart's outermost plane is the face itself
@@ -41,7 +41,7 @@ def test_texture_coordinates_and_texel_points_tell_the_same_place():
     vertices = vertices @ turn.T
     charts = make_charts(vertices, faces, np.ones(12, int), np.ones(12, bool), texel_m=0.25, page_size=128)
     uv = chart_uv(charts, vertices, faces)
-    chart, flat, points = texel_points(charts, padding=0)
+    chart, flat, points = texel_points(charts, np.arange(len(charts.size)), padding=0)
     for face in range(12):
         mine = np.flatnonzero(chart == charts.face_chart[face])
         row, column = np.divmod(flat[mine] % charts.page_size**2, charts.page_size)
