@@ -34,9 +34,9 @@ def to_easting_northing(points: np.ndarray, crs: str | None) -> tuple[np.ndarray
         points: [V, 3] float64 as in the file.
         crs: what `parse_srs` gave.
 
-    Degrees (EPSG:6697 and the like, latitude first) and feet (EPSG:2263) go to the UTM zone they lie in, in metres. In a
-    projected CRS whose definition puts the northing first, files follow the definition or do not: the area of use
-    decides.
+    Degrees (EPSG:6697 and the like, latitude first) and feet (EPSG:2263) go to the UTM zone they lie in, in metres.
+    In a projected CRS whose definition puts the northing first, files follow the definition or do not: the area of
+    use decides.
     """
     if crs is None or len(points) == 0:
         return points, crs
@@ -62,7 +62,7 @@ def to_easting_northing(points: np.ndarray, crs: str | None) -> tuple[np.ndarray
 
 
 def _to_utm(points: np.ndarray, flat) -> tuple[np.ndarray, str]:
-    """Points (x or longitude, y or latitude, metres up) of a horizontal CRS, in the UTM zone (WGS84) of their middle."""
+    """Points (x or longitude, y or latitude, metres up) of a horizontal CRS, in the UTM zone of their middle."""
     from pyproj import Transformer
 
     east, north = np.nanmean(points[:, 0]), np.nanmean(points[:, 1])

@@ -13,7 +13,8 @@ from rsnb.data.srs import parse_srs, to_easting_northing
     ("urn:ogc:def:crs:EPSG:6.12:3068", "EPSG:3068"),
     ("urn:ogc:def:crs,crs:EPSG:6.12:3068,crs:EPSG:6.12:5783", "EPSG:3068"),
     ("https://www.opengis.net/def/crs/EPSG/0/7415", "EPSG:7415"),
-    ("http://www.opengis.net/gml/srs/epsg.xml#25833", "EPSG:25833"), ("urn:adv:crs:ETRS89_UTM32*DE_DHHN2016_NH", "EPSG:25832"),
+    ("http://www.opengis.net/gml/srs/epsg.xml#25833", "EPSG:25833"),
+    ("urn:adv:crs:ETRS89_UTM32*DE_DHHN2016_NH", "EPSG:25832"),
     ("urn:adv:crs:DE_DHDN_3GK4*DE_DHHN92_NH", "EPSG:31468"), (None, None), ("", None), ("local", None),
 ])
 def test_names(name, code):
@@ -35,7 +36,7 @@ def test_southern_degrees():
 
 
 def test_feet_become_metres():
-    """New York's EPSG:2263 counts in US survey feet of 1200 / 3937 m; the grid's scale and UTM's differ by under 0.1 %."""
+    """New York's EPSG:2263 counts in US survey feet of 1200 / 3937 m; its scale and UTM's differ by under 0.1 %."""
     feet = np.array([[980_000.0, 195_000.0, 100.0], [983_280.833, 195_000.0, 100.0]])
     moved, crs = to_easting_northing(feet, "EPSG:2263")
     assert crs == "EPSG:32618" and moved[0, 2] == pytest.approx(100 * 1200 / 3937)
