@@ -327,10 +327,12 @@ def _mix(a, b, c, d, bits, fx, fy):
 def _sky_mix(dx, dy, dz, to_sun, strength):
     """Shares of horizon, ground and glow in the background along a direction."""
     one, zero = np.float32(1.0), np.float32(0.0)
-    haze = one - min(max(dz, zero), one)
-    haze *= haze
-    haze *= haze
-    below = min(max(dz * np.float32(-12.0), zero), one)
+    clear = one - min(max(dz, zero), one)
+    clear *= clear
+    haze = np.float32(0.65) * clear
+    clear *= clear
+    haze += np.float32(0.35) * (clear * clear)
+    below = min(max(dz * np.float32(-4.0), zero), one)
     if strength <= 0:
         return haze, below, zero
     p3 = max(dx * to_sun[0] + dy * to_sun[1] + dz * to_sun[2], zero)

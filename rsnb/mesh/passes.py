@@ -30,11 +30,13 @@ class Pass:
         offset: the point within the pixel, 0..1.
         labels: keep face, depth, normal and ids of what is hit.
         colour: add `weight` times the colour, and `weight` to the opacity where something is hit.
+        number: of this pass among those of the picture, from 0.
     """
 
-    def __init__(self, frame: Frame, offset: tuple[float, float], labels: bool, colour: bool, weight: float):
+    def __init__(self, frame: Frame, offset: tuple[float, float], labels: bool, colour: bool,
+                 weight: float, number: int = 0):
         self.frame, self.offset, self.labels, self.colour = frame, offset, labels, colour
-        self.weight = np.float32(weight)
+        self.weight, self.number = np.float32(weight), number
         self.options, self.scene = frame.options, frame.scene
         self.rays = camera_rays(frame.camera, offset)
         self.relit = colour and (self.options.sun is not None or self.options.haze_m is not None)
@@ -158,7 +160,8 @@ class Pass:
             distance=self._put(distance), position=self._put(start + distance[:, None] * toward),
             direction=self._put(toward),
             width=self._put(self.rays.width_at_0[part][index] + self.rays.width_per_m[part][index] * distance),
-            turn=self._put(pixel_turn(index + part.start, self.frame.camera.width, self.offset)))
+            turn=self._put(pixel_turn(index + part.start, self.frame.camera.width, self.number)),
+            stagger=(0.5 + self.number * 0.7548777) % 1.0)
 
     def _put(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.options.device)
@@ -196,7 +199,11 @@ def rotate(planar: np.ndarray, turn: np.ndarray) -> np.ndarray:
     return np.stack([x * turn[0, k] + y * turn[1, k] + z * turn[2, k] for k in range(3)], axis=1)
 
 
-def pixel_turn(index: np.ndarray, width: int, offset: tuple[float, float]) -> np.ndarray:
-    """A number 0..1 for each pixel, unlike its neighbours' (interleaved gradient noise, Jimenez, SIGGRAPH 2014)."""
-    x, y = index % width + offset[0], index // width + offset[1]
-    return np.modf(52.9829189 * np.modf(0.06711056 * x + 0.00583715 * y)[0])[0].astype(np.float32)
+def pixel_turn(index: np.ndarray, width: int, number: int) -> np.ndarray:
+    """A number 0..1 for each pixel, unlike its neighbours' (interleaved gradient noise, Jimenez, SIGGRAPH 2014).
+
+    The passes of one picture step by the golden ratio, so that their samples spread and do not repeat.
+    """
+    x, y = index % width + 0.5, index // width + 0.5
+    noise = 52.9829189 * np.modf(0.06711056 * x + 0.00583715 * y)[0] + number * 0.6180340
+    return np.modf(noise)[0].astype(np.float32)

@@ -135,9 +135,9 @@ def render(scene: RayScene, camera, world_to_cam: np.ndarray, options: RenderOpt
     offsets = sample_offsets(options.supersample)
     wants_colour = "rgb" in options.channels or "opacity" in options.channels
     frame.shoot(CENTRE, labels=True, colour=wants_colour and CENTRE in offsets, weight=1 / len(offsets))
-    for offset in offsets if wants_colour else []:
+    for number, offset in enumerate(offsets if wants_colour else [], start=1):
         if offset != CENTRE:
-            frame.shoot(offset, labels=False, colour=True, weight=1 / len(offsets))
+            frame.shoot(offset, labels=False, colour=True, weight=1 / len(offsets), number=number)
     return frame.rendering()
 
 
@@ -181,9 +181,9 @@ class Frame:
         self.opacity = np.zeros(n, np.float32) if "opacity" in wanted else None
         self.rgb = np.zeros((3, n), np.float32) if "rgb" in wanted else None
 
-    def shoot(self, offset: tuple[float, float], labels: bool, colour: bool, weight: float) -> None:
+    def shoot(self, offset: tuple[float, float], labels: bool, colour: bool, weight: float, number: int = 0) -> None:
         """Cast one ray a pixel. `labels`: keep what it hits; `colour`: add `weight` times what it sees."""
-        one = Pass(self, offset, labels, colour, weight)
+        one = Pass(self, offset, labels, colour, weight, number)
         if one.fused and not one.relit:
             run_in_parts(one.run_fused, len(self.prim), torch.get_num_threads())
             return

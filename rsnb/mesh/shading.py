@@ -18,6 +18,8 @@ from rsnb.mesh.textures import sample
 
 GAMMA = 2.2
 KNEE = 0.8  # brightness above which lit colours bend towards 1 instead of clipping
+LEAF_LIGHT, LEAF_CONTRAST = 0.6, 0.45  # sunlight on foliage: mean, and how much it still depends on the side
+LEAF_DEPTH_M = 2.0  # leaves this near do not shade each other
 MIN_COSINE = 0.05  # a surface seen more edge-on than this is filtered no stronger
 
 
@@ -31,15 +33,17 @@ class Sun:
         colour, intensity: linear light on a surface that faces the sun.
         radius: angular radius, radians, for soft shadows (the true sun has 0.00465); needs `shadow_rays` > 1.
         sky, ground: linear light from above and from below (hemispherical ambient).
+        foliage: semantic ids lit softly, as leaves are that let light through: their facets hardly show.
     """
 
     azimuth: float
     elevation: float
     colour: tuple[float, float, float] = (1.0, 0.95, 0.86)
-    intensity: float = 0.95
+    intensity: float = 1.35
     radius: float = 0.00465
     sky: tuple[float, float, float] = (0.27, 0.31, 0.38)
     ground: tuple[float, float, float] = (0.19, 0.18, 0.17)
+    foliage: tuple[int, ...] = ()
 
     def __post_init__(self):
         if not -np.pi / 2 <= self.elevation <= np.pi / 2:
@@ -60,7 +64,8 @@ class SurfacePoints:
     Attributes:
         prim: int64 face. u, v: barycentric weights. distance: metres.
         position: [N, 3] relative to the scene's centre. direction: [N, 3] of the ray.
-        width: metres that a pixel covers there, across the ray. turn: 0..1, a number of the pixel for rotating samples.
+        width: metres that a pixel covers there, across the ray.
+        turn: 0..1, a number of the pixel, and stagger: 0..1, one of the pass; they move the samples of shadow and sky.
     """
 
     prim: torch.Tensor
@@ -71,6 +76,7 @@ class SurfacePoints:
     direction: torch.Tensor
     width: torch.Tensor
     turn: torch.Tensor
+    stagger: float
 
 
 def facing_normal(tables: SceneTensors, prim: torch.Tensor, direction: torch.Tensor):
@@ -118,16 +124,23 @@ def lit(scene: RayScene, points: SurfacePoints, colour: torch.Tensor, normal: to
         return torch.as_tensor(np.asarray(values, np.float32)).to(colour)
 
     direct = torch.zeros_like(points.distance)
-    if sun.elevation > 0:
-        direct = (normal * row(sun.direction)).sum(1).clamp(min=0.0)
     # The start leaves the surface by more than its own rounding: that grows with the distance of the eye.
     start = points.position + normal * (2e-3 + 1e-4 * points.distance)[:, None]
+    lamp = start
+    if sun.elevation > 0:
+        direct = (normal * row(sun.direction)).sum(1)
+        if sun.foliage:
+            classes = torch.tensor(sun.foliage, dtype=torch.int32, device=direct.device)
+            leaf = torch.isin(scene.tensors(str(direct.device)).semantic[points.prim], classes)
+            direct = torch.where(leaf, LEAF_LIGHT * (1.0 + LEAF_CONTRAST * direct), direct)
+            lamp = start + leaf[:, None] * (LEAF_DEPTH_M * row(sun.direction))
+        direct = direct.clamp(min=0.0)
     if shadow_rays > 0 and sun.elevation > 0:
-        direct = direct * _sun_seen(scene, start, direct > 0, points.turn, sun, shadow_rays)
+        direct = direct * _sun_seen(scene, lamp, direct > 0, points, sun, shadow_rays)
     upward = 0.5 + 0.5 * normal[:, 2:3]
     ambient = row(sun.ground) + (row(sun.sky) - row(sun.ground)) * upward
     if ambient_rays > 0:
-        ambient = ambient * _openness(scene, start, normal, points.turn, ambient_rays, ambient_distance)[:, None]
+        ambient = ambient * _openness(scene, start, normal, points, ambient_rays, ambient_distance)[:, None]
     light = ambient + row(sun.colour) * sun.intensity * direct[:, None]
     return shoulder(colour * light.pow(1.0 / GAMMA))
 
@@ -138,21 +151,21 @@ def shoulder(colour: torch.Tensor) -> torch.Tensor:
     return torch.where(colour <= KNEE, colour, KNEE + room * torch.tanh((colour - KNEE) / room))
 
 
-def _sun_seen(scene: RayScene, start: torch.Tensor, wanted: torch.Tensor, turn: torch.Tensor, sun: Sun, count: int):
+def _sun_seen(scene: RayScene, start: torch.Tensor, wanted: torch.Tensor, points: SurfacePoints, sun: Sun, count: int):
     axis = sun.direction
     first = np.cross(axis, [0.0, 0.0, 1.0] if abs(axis[2]) < 0.9 else [1.0, 0.0, 0.0])
     first /= np.linalg.norm(first)
     second = np.cross(axis, first)
     index = torch.nonzero(wanted).squeeze(1)
-    origin, angle = start[index], 2 * np.pi * turn[index]
+    origin, angle = start[index], 2 * np.pi * points.turn[index]
     seen = torch.zeros(len(index), dtype=start.dtype, device=start.device)
     basis = [torch.as_tensor(a.astype(np.float32)).to(start) for a in (axis, first, second)]
     for k in range(count):
-        radius = 0.0 if count == 1 else np.tan(sun.radius) * np.sqrt((k + 0.5) / count)
+        radius = 0.0 if count == 1 else np.tan(sun.radius) * np.sqrt((k + points.stagger) / count)
         phase = angle + k * GOLDEN_ANGLE
         direction = basis[0] + radius * (phase.cos()[:, None] * basis[1] + phase.sin()[:, None] * basis[2])
         seen += ~_blocked(scene, origin, direction / direction.norm(dim=1, keepdim=True), np.inf)
-    share = torch.ones_like(turn)
+    share = torch.ones_like(points.turn)
     share[index] = seen / count
     return share
 
@@ -160,7 +173,7 @@ def _sun_seen(scene: RayScene, start: torch.Tensor, wanted: torch.Tensor, turn: 
 GOLDEN_ANGLE = np.pi * (3.0 - np.sqrt(5.0))
 
 
-def _openness(scene: RayScene, start: torch.Tensor, normal: torch.Tensor, turn: torch.Tensor, count: int, reach: float):
+def _openness(scene: RayScene, start: torch.Tensor, normal: torch.Tensor, points: SurfacePoints, count: int, reach):
     """Cosine-weighted share [N] of the hemisphere that is free within `reach` metres (Vogel spiral)."""
     # Duff et al., "Building an orthonormal basis, revisited", JCGT 2017.
     x, y, z = normal.unbind(1)
@@ -169,10 +182,10 @@ def _openness(scene: RayScene, start: torch.Tensor, normal: torch.Tensor, turn: 
     b = x * y * a
     first = torch.stack([1.0 + sign * x * x * a, sign * b, -sign * x], 1)
     second = torch.stack([b, sign + y * y * a, -y], 1)
-    free = torch.zeros_like(turn)
+    free = torch.zeros_like(points.turn)
     for k in range(count):
-        radius = np.sqrt((k + 0.5) / count)
-        phase = 2 * np.pi * turn + k * GOLDEN_ANGLE
+        radius = np.sqrt((k + points.stagger) / count)
+        phase = 2 * np.pi * points.turn + k * GOLDEN_ANGLE
         direction = (radius * phase.cos())[:, None] * first + (radius * phase.sin())[:, None] * second
         direction = direction + np.sqrt(1.0 - radius**2) * normal
         free += ~_blocked(scene, start, direction, reach)

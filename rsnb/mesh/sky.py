@@ -22,9 +22,9 @@ class Sky:
         glow_strength: 0 switches the glow off.
     """
 
-    zenith: tuple[float, float, float] = (0.25, 0.46, 0.78)
-    horizon: tuple[float, float, float] = (0.82, 0.88, 0.93)
-    ground: tuple[float, float, float] = (0.60, 0.61, 0.60)
+    zenith: tuple[float, float, float] = (0.27, 0.47, 0.76)
+    horizon: tuple[float, float, float] = (0.86, 0.90, 0.94)
+    ground: tuple[float, float, float] = (0.73, 0.76, 0.78)
     glow: tuple[float, float, float] = (1.0, 0.88, 0.66)
     glow_strength: float = 1.0
 
@@ -54,9 +54,10 @@ def sky_colour(sky: Sky | tuple[float, float, float], directions: torch.Tensor,
     if not isinstance(sky, Sky):
         return row(sky).expand(len(directions), 3).clone()
     up = directions[:, 2:3]
-    haze = power(1.0 - up.clamp(0.0, 1.0), 2)
+    clear = 1.0 - up.clamp(0.0, 1.0)
+    haze = 0.65 * power(clear, 1) + 0.35 * power(clear, 3)
     colour = row(sky.zenith) + (row(sky.horizon) - row(sky.zenith)) * haze
-    below = (up * -12.0).clamp(0.0, 1.0)  # 5 degrees of transition
+    below = (up * -4.0).clamp(0.0, 1.0)  # 14 degrees of transition
     colour = colour + (row(sky.ground) - colour) * below
     if to_sun is not None and sky.glow_strength > 0:
         near = (directions * to_sun.to(directions)).sum(1, keepdim=True).clamp(min=0.0)

@@ -130,3 +130,12 @@ def test_the_glow_stands_where_the_sun_is():
 def test_a_sun_in_degrees_is_refused():
     with pytest.raises(InputError, match="radians"):
         Sun(180, 35)
+
+
+def test_foliage_is_lit_from_both_sides():
+    """A board whose class counts as foliage is bright on the side away from the sun too; a wall there is dark."""
+    board = [[-3, 0, 0], [3, 0, 0], [3, 0, 6], [-3, 0, 6]]
+    camera, pose = PinholeCamera.from_fov(0.3, 8, 8), pose_from_heading([0, -10, 3], 0.0)
+    options = [RenderOptions(sun=Sun(0.0, 0.5, foliage=ids), shadows=True) for ids in ((), (1,))]
+    lights = [render(sheets(board), camera, pose, one).rgb[1, 4, 4] for one in options]
+    assert lights[1] > 1.3 * lights[0]
