@@ -41,7 +41,7 @@ class StreetScenePaths:
 
 
 def locate_street_scene(root: str | Path, panos: str | Path | None = None) -> StreetScenePaths:
-    """The parts below a folder (mesh/, panos.txt, panoramas/, left_out/, street_views/, picks/, truth/), or a lone mesh.
+    """The parts below a folder (mesh/, panos.txt, panoramas/, left_out/, street_views/, picks/, truth/), or a mesh.
 
     Args:
         root: folder of that layout, or a mesh file, or a folder of mesh files.
@@ -52,7 +52,7 @@ def locate_street_scene(root: str | Path, panos: str | Path | None = None) -> St
     """
     root = Path(root).expanduser()
     if not root.exists():
-        raise InputError("there is no such file or folder", where=root, mend="Give a mesh, or a folder that holds mesh/")
+        raise InputError("there is no such file or folder", where=root, mend="Give a mesh, or a folder with mesh/")
     if panos is not None and str(panos) and not Path(panos).expanduser().is_file():
         raise InputError("there is no such file", where=panos, mend="Give a panos.txt, or nothing")
     given = Path(panos).expanduser() if panos is not None and str(panos) else None
