@@ -69,11 +69,13 @@ def plan_buildings(lots: list[Lot], character: Character, rng) -> list[Plan]:
     names = list(character.facades)
     plans = []
     low, high = character.storeys
+    glassy = "curtain" in character.facades or "stone" in character.facades
+    tall = ["curtain", "curtain_green", "panel", "balcony"] if glassy else ["panel", "balcony", "plaster_white"]
     block_base = {}
     for k, lot in enumerate(lots):
         base = block_base.setdefault(lot.block, int(rng.integers(low, high + 1)))
         if lot.use == "tower":
-            storeys, facade = int(rng.integers(9, 17)), str(rng.choice(["curtain", "curtain_green", "panel", "balcony"]))
+            storeys, facade = int(rng.integers(9, 17)), str(rng.choice(tall))
             roof = "stepped" if rng.random() < 0.4 else "flat"
         elif lot.use == "shed":
             storeys, facade, roof = 1, "cladding" if rng.random() < 0.7 else "loft", roofs[k]

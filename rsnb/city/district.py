@@ -12,9 +12,9 @@ import shapely
 from rsnb.city import surfaces
 from rsnb.city.assembly import Palette, Parts
 from rsnb.city.buildings import Building, add_building, plan_buildings
-from rsnb.city.furniture import add_cars, add_fixtures
+from rsnb.city.furniture import add_bridge_walls, add_cars, add_fixtures
 from rsnb.city.ground import KERB_M, WATER_M, Layer, drape, partition, steps
-from rsnb.city.lots import place_lots
+from rsnb.city.lots import Lot, place_lots
 from rsnb.city.markings import lane_markings
 from rsnb.city.options import (
     GRASS,
@@ -136,7 +136,8 @@ def build_district(options: CityOptions = CityOptions(), index=(0, 0), detail: L
     parts, palette = Parts(), Palette()
     bounds = (layout.tile if belt else layout.core).bounds
     lawns = _lawns(layout, uses, footprints, random_stream(options, index, "lawns"))
-    ground = GroundPlan(layout, uses, character.yard, footprints, paths, lawns, places.pits)
+    ground = GroundPlan(layout, uses, character.yard, footprints, paths, lawns, places.pits,
+                        _doorsteps(lots, character.setback))
     _add_ground(parts, palette, ground, terrain, bounds, detail)
     buildings = tuple(add_building(parts, palette, plan, terrain, detail) for plan in plans)
     lift = KERB_M if detail == "full" else 0.0
@@ -182,6 +183,20 @@ def _lawns(layout: Layout, uses: list[str], footprints, rng) -> shapely.Geometry
     return shapely.union_all(lawns) if lawns else shapely.Polygon()
 
 
+def _doorsteps(lots: list[Lot], setback: float) -> shapely.Geometry:
+    """Paved ways from front doors through the front gardens."""
+    strips = []
+    for lot in lots:
+        if lot.use != "house" or setback < 1.0 or not lot.on_street:
+            continue
+        middle = lot.corner + lot.along * lot.width / 2
+        strips.append(shapely.LineString([middle, middle - lot.inward * (setback + 0.6)]).buffer(0.8, cap_style="flat"))
+        drive = lot.corner + lot.along * (lot.width + 2.2)
+        strips.append(shapely.LineString([drive + lot.inward * 5.0, drive - lot.inward * (setback + 0.6)])
+                      .buffer(1.4, cap_style="flat"))
+    return shapely.union_all(strips) if strips else shapely.Polygon()
+
+
 @dataclass(frozen=True)
 class GroundPlan:
     """What lies on the ground, seen from above: everything `_add_ground` turns into surfaces."""
@@ -193,6 +208,7 @@ class GroundPlan:
     paths: shapely.Geometry
     lawns: shapely.Geometry
     pits: np.ndarray
+    doorsteps: shapely.Geometry
 
 
 def _add_ground(parts, palette, plan: GroundPlan, terrain, bounds, detail) -> None:
@@ -214,16 +230,18 @@ def _add_ground(parts, palette, plan: GroundPlan, terrain, bounds, detail) -> No
     stone = look("granite", surfaces.granite())
     sett, slabs = look("cobbles", surfaces.cobbles()), look("paving", surfaces.paving())
     road_markings = _inside(markings, carriageway)
+    small = [Layer(kerb, stone, PAVEMENT, lift, (1.0, 1.0)),
+             Layer(pits, look("gravel", surfaces.gravel(), (0.62, 0.52, 0.42)), PAVEMENT, lift, (5.0, 5.0))]
     layers = [
         Layer(road_markings, look("paint", surfaces.paint()), LANE_MARKING, 0.0, (2.5, 2.5)),
         Layer(carriageway, asphalt, ROAD, 0.0, (10.0, 10.0)),
-        Layer(kerb, stone, PAVEMENT, lift, (1.0, 1.0)),
-        Layer(pits, look("gravel", surfaces.gravel(), (0.62, 0.52, 0.42)), PAVEMENT, lift, (5.0, 5.0)),
+        *(small if full else []),
         Layer(layout.corridor, slabs, PAVEMENT, lift, (5.0, 5.0)),
         Layer(water, look("water", surfaces.water()), WATER, WATER_M, (25.0, 25.0)),
         Layer(bank, stone, PAVEMENT, lift, (2.0, 2.0)),
         Layer(layout.quay, sett, PAVEMENT, lift, (2.5, 2.5)),
         Layer(paths, look("gravel", surfaces.gravel()), PAVEMENT, lift, (5.0, 5.0)),
+        Layer(plan.doorsteps, slabs, PAVEMENT, lift, (5.0, 5.0)),
         Layer(lawns, look("grass", surfaces.grass()), GRASS, lift, (25.0, 12.5)),
         Layer(shapely.union_all(paved), sett, PAVEMENT, lift, (2.5, 2.5)),
         Layer(area, look("grass", surfaces.grass()), GRASS, lift, (25.0, 12.5)),
@@ -231,7 +249,22 @@ def _add_ground(parts, palette, plan: GroundPlan, terrain, bounds, detail) -> No
     drape(parts, partition(layers, bounds, plan.footprints), terrain, bounds)
     if full:
         steps(parts, carriageway, terrain, (0.0, lift), stone, PAVEMENT, area)
+        add_bridge_walls(parts, stone, _bridge_edges(layout), terrain, lift)
     steps(parts, water, terrain, (WATER_M, lift), stone, PAVEMENT, area)
+
+
+def _bridge_edges(layout: Layout) -> np.ndarray:
+    """[N, 2, 2] straight sides of the bridges, the road on their left."""
+    edges = []
+    for polygon in shapely.get_parts(shapely.orient_polygons(layout.corridor, exterior_cw=False)):
+        for ring in shapely.get_rings(polygon):
+            points = shapely.get_coordinates(ring)
+            lines = shapely.linestrings(np.stack([points[:-1], points[1:]], axis=1))
+            over = shapely.intersection(lines, layout.water.buffer(0.6))
+            for line in over[shapely.length(over) > 2.0]:
+                for part in shapely.get_parts(line):
+                    edges.append(shapely.get_coordinates(part)[[0, -1]])
+    return np.array(edges).reshape(-1, 2, 2)
 
 
 def _inside(markings, carriageway) -> shapely.Geometry:

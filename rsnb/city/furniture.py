@@ -19,58 +19,83 @@ _MODELS = {
                ((-1.75, 0.98), (-1.05, 1.43), (0.25, 1.45), (1.05, 0.97))),
     "hatch": (4.0, 1.74, ((-2.0, 0.5), (-1.98, 1.0), (-1.2, 1.03), (0.95, 1.0), (1.85, 0.82), (2.0, 0.5)),
               ((-1.92, 1.0), (-1.6, 1.48), (0.15, 1.5), (1.0, 0.99))),
-    "van": (4.9, 1.9, ((-2.45, 0.5), (-2.42, 1.1), (-1.2, 1.15), (1.3, 1.15), (2.3, 0.95), (2.45, 0.5)),
+    "van": (4.9, 1.9, ((-2.45, 0.5), (-2.42, 1.1), (-1.2, 1.12), (1.3, 1.12), (2.3, 0.95), (2.45, 0.5)),
             ((-2.4, 1.1), (-2.3, 1.92), (0.85, 1.95), (1.6, 1.12))),
 }
-_BODY, _GLASS, _DARK, _LAMP = range(4)
+_BODY, _GLASS, _DARK, _LAMP, _TAIL, _HUB = range(6)
+
+
+class _Shell:
+    """Triangles of a car under construction, in its own frame: nose along +x, left +y, wheels on z = 0."""
+
+    def __init__(self):
+        self.corners, self.uv, self.kind = [], [], []
+
+    def polygon(self, points, kind, uv=None) -> None:
+        """A convex polygon, counter-clockwise from outside; without uv it takes a plain spot of the texture."""
+        uv = [(0.5, 0.97)] * len(points) if uv is None else uv
+        for k in range(1, len(points) - 1):
+            self.corners.append((points[0], points[k], points[k + 1]))
+            self.uv.append((uv[0], uv[k], uv[k + 1]))
+            self.kind.append(kind)
+
+    def extrude(self, line, low_z, half_low, half_high, kinds, span) -> None:
+        """A side view as a shell: kinds has one entry per segment of the line and one for the sides.
+
+        Points above 1.3 m are half_high from the middle, others half_low. span = (x from, to, z from, to) maps the
+        sides to the texture.
+        """
+        x0, x1, z0, z1 = span
+
+        def at(x, z):
+            return (x - x0) / (x1 - x0), (z - z0) / (z1 - z0)
+
+        for k in range(len(line) - 1):
+            (xa, za), (xb, zb) = line[k], line[k + 1]
+            wa, wb = (half_high if z > 1.3 else half_low for z in (za, zb))
+            plain = None if kinds[k] == _BODY else [(0.25, at(0, z)[1]) for z in (za, za, zb, zb)]
+            self.polygon([(xa, wa, za), (xa, -wa, za), (xb, -wb, zb), (xb, wb, zb)], kinds[k], plain)
+            for sign in (-1, 1):
+                ring = [(xa, sign * half_low, low_z), (xb, sign * half_low, low_z), (xb, sign * wb, zb),
+                        (xa, sign * wa, za)]
+                uv = [at(xa, low_z), at(xb, low_z), at(xb, zb), at(xa, za)]
+                self.polygon(ring if sign < 0 else ring[::-1], kinds[-1], uv if sign < 0 else uv[::-1])
 
 
 @lru_cache(maxsize=8)
 def _car(model: str):
-    """One car standing on z = 0, nose along +x: corners [F, 3, 3] and what [F] each face is made of."""
-    _, width, body, house = _MODELS[model]
-    half, roof_half = width / 2, width / 2 - 0.2
-    out, what = [], []
-
-    def quad(a, b, c, d, kind):
-        out.extend([(a, b, c), (a, c, d)])
-        what.extend([kind, kind])
-
-    def shell(line, low, half_low, half_high, kinds):
-        """Extrudes a side view; kinds has one entry per segment and one for the sides."""
-        low_z = low
-        n = len(line)
-        for k in range(n - 1):
-            (x0, z0), (x1, z1) = line[k], line[k + 1]
-            w0 = half_high if z0 > 1.3 else half_low
-            w1 = half_high if z1 > 1.3 else half_low
-            quad((x0, w0, z0), (x0, -w0, z0), (x1, -w1, z1), (x1, w1, z1), kinds[k])
-            for sign in (-1, 1):
-                a, b = (x0, sign * w0, z0), (x1, sign * w1, z1)
-                c, d = (x1, sign * half_low, low_z), (x0, sign * half_low, low_z)
-                quad(*((a, d, c, b) if sign < 0 else (b, c, d, a)), kinds[-1])
-
-    shell(body, 0.28, half, half, [_BODY] * 6)
+    """One car: corners [F, 3, 3], uv [F, 3, 2], and what [F] each face is made of."""
+    length, width, body, house = _MODELS[model]
+    half = width / 2
+    shell = _Shell()
+    shell.extrude(body, 0.26, half, half, [_BODY] * 6, (-length / 2, length / 2, 0.26, 1.3))
     first, last = body[0], body[-1]
-    quad((first[0], half, 0.28), (first[0], -half, 0.28), (first[0], -half, first[1]), (first[0], half, first[1]), _DARK)
-    quad((last[0], -half, 0.28), (last[0], half, 0.28), (last[0], half, last[1]), (last[0], -half, last[1]), _DARK)
-    shell(house, 0.96, half - 0.05, roof_half, [_GLASS, _BODY, _GLASS, _GLASS])
-    for x, sign in ((1.0, 1), (-1.0, -1)):  # head and tail lamps
-        end = last[0] if sign > 0 else first[0]
-        for y in (-half + 0.25, half - 0.25):
-            a, b, z0, z1 = y - 0.2, y + 0.2, 0.6, 0.74
-            xx = end - sign * 0.04 + sign * 0.1
-            corners = [(xx, a, z0), (xx, b, z0), (xx, b, z1), (xx, a, z1)]
-            quad(*(corners if sign > 0 else corners[::-1]), _LAMP)
-    for x in (0.6 * last[0], 0.6 * first[0]):  # wheels: eight-sided discs that stand out a little
-        angle = 2 * np.pi * np.arange(6) / 6
+    shell.polygon([(first[0], half, 0.26), (first[0], -half, 0.26), (first[0], -half, first[1]),
+                   (first[0], half, first[1])], _DARK)
+    shell.polygon([(last[0], -half, 0.26), (last[0], half, 0.26), (last[0], half, last[1]), (last[0], -half, last[1])],
+                  _DARK)
+    shell.extrude(house, 0.96, half - 0.04, half - 0.2, [_GLASS, _BODY, _GLASS, _BODY if model == "van" else _GLASS],
+                  (house[0][0], house[-1][0], 0.96, 1.5 if model != "van" else 2.0))
+    if model == "van":  # windows at the front of a closed body
         for sign in (-1, 1):
-            rim = [(x + 0.33 * np.cos(t), sign * (half + 0.03), 0.33 + 0.33 * np.sin(t)) for t in angle]
-            order = rim if sign < 0 else rim[::-1]
-            for k in range(1, 5):
-                out.append((order[0], order[k], order[k + 1]))
-                what.append(_DARK)
-    return np.array(out, float), np.array(what)
+            y = sign * (half - 0.09)
+            pane = [(0.2, y, 1.2), (1.35, y, 1.2), (0.95, sign * (half - 0.18), 1.8), (0.2, sign * (half - 0.18), 1.8)]
+            pane = [(x, w + sign * 0.03, z) for x, w, z in pane]
+            shell.polygon(pane if sign < 0 else pane[::-1], _GLASS, [(0.25, 0.2), (0.25, 0.2), (0.25, 0.8), (0.25, 0.8)])
+    for sign, kind, front in ((1, _LAMP, last), (-1, _TAIL, first)):
+        for y in (-half + 0.24, half - 0.24):
+            x = front[0] + sign * 0.015
+            ring = [(x, y - 0.21, 0.62), (x, y + 0.21, 0.62), (x - sign * 0.06, y + 0.21, 0.76),
+                    (x - sign * 0.06, y - 0.21, 0.76)]
+            shell.polygon(ring if sign > 0 else ring[::-1], kind)
+    for x in (0.6 * last[0], 0.6 * first[0]):
+        angle = 2 * np.pi * np.arange(8) / 8
+        for sign in (-1, 1):
+            ring = [(x + 0.32 * np.cos(t), sign * (half + 0.02), 0.32 + 0.32 * np.sin(t)) for t in angle]
+            hub = [(x + 0.17 * np.cos(t), sign * (half + 0.03), 0.32 + 0.17 * np.sin(t)) for t in angle[::2]]
+            shell.polygon(ring if sign < 0 else ring[::-1], _DARK)
+            shell.polygon(hub if sign < 0 else hub[::-1], _HUB)
+    return np.array(shell.corners, float), np.array(shell.uv, float), np.array(shell.kind)
 
 
 def add_cars(parts: Parts, palette: Palette, places: np.ndarray, terrain: Terrain, first_id: int, rng) -> np.ndarray:
@@ -83,14 +108,16 @@ def add_cars(parts: Parts, palette: Palette, places: np.ndarray, terrain: Terrai
     ids = first_id + np.arange(len(places))
     models = rng.choice(list(_MODELS), len(places), p=(0.42, 0.4, 0.18))
     paints = rng.integers(len(PAINTS), size=len(places))
-    glass, dark = palette.look("car_glass", None, (0.12, 0.15, 0.18)), palette.look("car_dark", None, (0.06, 0.06, 0.065))
-    lamp = palette.look("car_lamp", None, (0.75, 0.7, 0.66))
-    body = np.array([palette.look("car_paint", None, paint) for paint in PAINTS])
+    glass = palette.look("car_glass", surfaces.car_glass())
+    plain = [palette.look(f"car_{name}", None, rgb) for name, rgb in (
+        ("dark", (0.07, 0.07, 0.075)), ("lamp", (0.86, 0.85, 0.82)), ("tail", (0.5, 0.08, 0.07)),
+        ("hub", (0.55, 0.56, 0.58)))]
+    body = np.array([palette.look("car_paint", surfaces.car_body(), paint) for paint in PAINTS])
     for model in _MODELS:
         which = np.flatnonzero(models == model)
         if len(which) == 0:
             continue
-        corners, what = _car(model)
+        corners, uv, what = _car(model)
         along = np.stack([np.cos(places[which, 2]), np.sin(places[which, 2])], axis=1)
         nose, tail = places[which, :2] + 1.3 * along, places[which, :2] - 1.3 * along
         z0, z1 = terrain(*tail.T), terrain(*nose.T)
@@ -102,11 +129,27 @@ def add_cars(parts: Parts, palette: Palette, places: np.ndarray, terrain: Terrai
         z = ((z0 + z1) / 2)[:, None, None] + slope * corners[..., 0] + corners[..., 2]
         vertices = np.stack([x, y, z], axis=-1).reshape(-1, 3)
         n, f = len(which), len(corners)
-        looks = np.array([0, glass, dark, lamp])[np.tile(what, n)]
+        looks = np.array([0, glass, *plain])[np.tile(what, n)]
         looks = np.where(np.tile(what, n) == _BODY, np.repeat(body[paints[which]], f), looks)
-        parts.add(vertices, np.arange(3 * n * f).reshape(-1, 3), np.zeros((n * f, 3, 2)), looks, CAR,
+        parts.add(vertices, np.arange(3 * n * f).reshape(-1, 3), np.tile(uv, (n, 1, 1)), looks, CAR,
                   np.repeat(ids[which], f))
     return ids
+
+
+def add_bridge_walls(parts: Parts, look: int, edges: np.ndarray, terrain: Terrain, lift_m: float) -> None:
+    """Stone parapets 0.95 m high and 0.3 m thick along the sides of bridges; edges [N, 2, 2], road on their left."""
+    for a, b in edges:
+        along = (b - a) / max(np.hypot(*(b - a)), 1e-9)
+        inner = np.array([-along[1], along[0]]) * 0.3
+        ring = np.array([a, b, b + inner, a + inner])
+        ground = terrain(ring[:, 0], ring[:, 1]) + lift_m
+        low, high = np.column_stack([ring, ground - 0.05]), np.column_stack([ring, ground + 0.95])
+        for k in range(4):
+            m = (k + 1) % 4
+            length = np.hypot(*(ring[m] - ring[k])) / 2.0
+            uv = np.array([(0, 0), (length, 0), (length, 0.5), (0, 0.5)])
+            parts.quad(np.array([low[k], low[m], high[m], high[k]]), uv, look, PAVEMENT)
+        parts.quad(high, (high[:, :2] - (6000.0, 4500.0)) / 2.0, look, PAVEMENT)
 
 
 def _boxes(boxes) -> np.ndarray:

@@ -111,7 +111,7 @@ def water() -> np.ndarray:
     rng, n = np.random.default_rng(106), 512
     ripple = noise(n, n, (46, 20), rng) * 0.6 + noise(n, n, (90, 44), rng) * 0.45 + noise(n, n, (9, 7), rng) * 0.5
     image = _flat(n, n, (62, 92, 104)) + ripple[..., None] * (9, 11, 12)
-    return finish(image + np.clip(ripple - 0.75, 0, 1)[..., None] * (70, 75, 78))
+    return finish(image + np.clip(ripple - 0.8, 0, 1)[..., None] * (30, 33, 34))
 
 
 @lru_cache(maxsize=1)
@@ -209,6 +209,37 @@ def leaves(kind: str) -> np.ndarray:
         colour = image[y, x] + tone * np.array((20, 22, 11), np.float32)
         angle = (x * 37 + y * 91) % 180
         cv2.ellipse(image, (x, y), (size[1] // 2 + 1, size[0] // 2 + 1), angle, 0, 360, colour.tolist(), -1)
+    return finish(image)
+
+
+@lru_cache(maxsize=1)
+def car_body() -> np.ndarray:
+    """Side of a car (u nose to tail over its length, v over 1 m of height), white for the paint to tint."""
+    n, m = 128, 512
+    image = _flat(n, m, (246, 246, 246))
+    y, x = np.mgrid[0:n, 0:m].astype(np.float32)
+    image *= (0.86 + 0.14 * (1 - y / n))[..., None]
+    image[n - 18:] *= 0.4  # sill
+    for u in (0.36, 0.53, 0.7):  # door gaps
+        image[30:n - 14, round(u * m):round(u * m) + 2] *= 0.45
+    image[44:47, :] *= 0.86
+    for u in (0.41, 0.58):
+        image[36:40, round(u * m):round(u * m) + 18] *= 0.55
+    for u in (0.2, 0.8):  # wheel arches
+        image[((x - u * m) / (0.088 * m)) ** 2 + ((y - n + 8) / (0.4 * n)) ** 2 < 1] = (26, 26, 27)
+    image[:10] = (250, 250, 250)
+    return finish(image)
+
+
+@lru_cache(maxsize=1)
+def car_glass() -> np.ndarray:
+    """Side windows of a car: two panes between dark pillars, sky reflected above."""
+    n, m = 64, 256
+    t = np.linspace(0, 1, n, dtype=np.float32)[:, None, None]
+    image = np.broadcast_to((1 - t) * (96, 116, 132) + t * (34, 42, 48), (n, m, 3)).astype(np.float32)
+    for u0, u1 in ((0.0, 0.06), (0.5, 0.54), (0.94, 1.0)):
+        image[:, round(u0 * m):round(u1 * m)] = (24, 25, 27)
+    image[:6] = (30, 31, 33)
     return finish(image)
 
 
