@@ -77,18 +77,14 @@ def find_viewpoints(scene: RayScene, count: int, camera_height_m: float = 2.0, s
     places = (low - margin) + _halton(600, seed) * (high - low + 2 * margin)
     eyes = np.c_[places, ground_height(scene, places) + camera_height_m]
     eyes = eyes[~scene.occluded(eyes, np.broadcast_to((0.0, 0.0, 1.0), eyes.shape))]
-    bearing = np.arange(72) * (2 * np.pi / 72)
-    level = np.stack([np.sin(bearing), np.cos(bearing), np.zeros(72)], axis=1)
-    distance = scene.cast(eyes[:, None], level[None]).distance if len(eyes) else np.zeros((0, 72))
+    distance = _around(scene, eyes)
     free = (distance.min(axis=1, initial=np.inf) > 2.0) & np.isfinite(distance).any(axis=1)
     eyes, distance = eyes[free], distance[free]
     if len(eyes) == 0:
         raise InputError("no place to stand was found in the open", where=scene.mesh.name,
                          mend="Give a panos file with places, and check that the mesh is in metres with z up")
     enclosed = (distance < 40.0).mean(axis=1) + (distance < 15.0).mean(axis=1)
-    view = np.where(np.isfinite(distance), np.minimum(distance, 200.0), 0.0)
-    view = np.minimum(view, np.minimum(np.roll(view, 1, axis=1), np.roll(view, -1, axis=1)))  # a street, not a gap
-    heading = bearing[view.argmax(axis=1)]
+    heading = _longest(distance)
     chosen: list[int] = []
     spacing = 0.5 * float(np.sqrt(np.prod(high - low) / max(count, 1)))
     for index in np.argsort(-enclosed, kind="stable"):
@@ -96,6 +92,26 @@ def find_viewpoints(scene: RayScene, count: int, camera_height_m: float = 2.0, s
         if len(chosen) < count and min(apart, default=np.inf) >= spacing:
             chosen.append(int(index))
     return poses.pose_from_heading(eyes[chosen], heading[chosen], np.zeros(len(chosen)))
+
+
+def longest_view(scene: RayScene, eyes: np.ndarray) -> np.ndarray:
+    """Bearing [N], radians, of the longest free level line from each eye [N, 3] that ends at something: the street."""
+    return _longest(_around(scene, np.atleast_2d(eyes)))
+
+
+BEARINGS = np.arange(72) * (2 * np.pi / 72)
+
+
+def _around(scene: RayScene, eyes: np.ndarray) -> np.ndarray:
+    """[N, 72] distances of level rays all around, inf where nothing is met."""
+    level = np.stack([np.sin(BEARINGS), np.cos(BEARINGS), np.zeros(72)], axis=1)
+    return scene.cast(eyes[:, None], level[None]).distance if len(eyes) else np.zeros((0, 72))
+
+
+def _longest(distance: np.ndarray) -> np.ndarray:
+    view = np.where(np.isfinite(distance), np.minimum(distance, 200.0), 0.0)
+    view = np.minimum(view, np.minimum(np.roll(view, 1, axis=1), np.roll(view, -1, axis=1)))  # a street, not a gap
+    return BEARINGS[view.argmax(axis=1)]
 
 
 def _halton(count: int, seed: int) -> np.ndarray:

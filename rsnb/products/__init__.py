@@ -13,6 +13,9 @@ _HOME = {
     "write_pose": "pose",
     "write_video": "video",
     "write_obj": "obj",
+    "write_view": "view",
+    "write_nadir": "view",
+    "surface_height": "view",
 }
 __all__ = list(_HOME)
 

@@ -1,0 +1,70 @@
+"""Everything that one rendering holds, as files: one set for a street view, one for a view from above."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from rsnb.geometry.poses import camera_centre
+from rsnb.products.geotiff import write_geotiff
+from rsnb.products.images import write_float_tiff, write_label_png, write_png
+from rsnb.products.pose import write_pose
+from rsnb.scenes import Georeference, SemanticClass
+
+
+class View(Protocol):
+    """What `rsnb.mesh.render` gives."""
+
+    rgb: np.ndarray  # [3, H, W] 0..1
+    depth: np.ndarray  # [H, W] metres along the ray, inf = nothing
+    normal: np.ndarray  # [3, H, W] world axes
+    semantic: np.ndarray  # [H, W] class ids
+    camera: object
+    world_to_cam: np.ndarray  # [4, 4]
+
+
+def write_view(folder: str | Path, name: str, view: View, classes: Sequence[SemanticClass], georeference: Georeference,
+               **facts) -> list[Path]:  # fmt: skip
+    """Write <name>_rgb.png, _labels.png, _depth.tif, _normals.tif and _pose.json; gives their paths.
+
+    Args:
+        facts: JSON values for the pose file, such as pano_id or lat and lon in degrees.
+    """
+    folder = Path(folder)
+    K = getattr(view.camera, "K", None)
+    height, width = view.depth.shape
+    return [
+        write_png(folder / f"{name}_rgb.png", view.rgb),
+        write_label_png(folder / f"{name}_labels.png", view.semantic, classes),
+        write_float_tiff(folder / f"{name}_depth.tif", view.depth,
+                         {"quantity": "distance along the ray", "unit": "m", "nothing": "inf"}),
+        write_float_tiff(folder / f"{name}_normals.tif", view.normal,
+                         {"quantity": "surface normal", "axes": "east, north, up", "nothing": 0}),
+        write_pose(folder / f"{name}_pose.json", view.world_to_cam, width=width, height=height,
+                   camera="panorama" if K is None else "pinhole", K=None if K is None else np.asarray(K),
+                   georeference=georeference, **facts),
+    ]
+
+
+def surface_height(view: View) -> np.ndarray:
+    """[H, W] float64 model z of what a camera straight above sees; nan where it sees nothing."""
+    height = camera_centre(view.world_to_cam)[2] - view.depth.astype(np.float64)
+    return np.where(np.isfinite(height), height, np.nan)
+
+
+def write_nadir(folder: str | Path, view: View, gsd_m: float, classes: Sequence[SemanticClass],
+                georeference: Georeference) -> list[Path]:  # fmt: skip
+    """Write colour.tif, dsm.tif (metres, nodata -9999) and labels.tif of a nadir view; gives their paths."""
+    rows, columns = view.depth.shape
+    x, y, _ = camera_centre(view.world_to_cam)
+    corner = (x - columns / 2 * gsd_m, y + rows / 2 * gsd_m)
+    dsm = np.nan_to_num(surface_height(view) + georeference.origin[2], nan=-9999.0)
+    folder = Path(folder)
+    return [
+        write_geotiff(folder / "colour.tif", view.rgb, corner, gsd_m, georeference),
+        write_geotiff(folder / "dsm.tif", dsm, corner, gsd_m, georeference, nodata=-9999.0),
+        write_geotiff(folder / "labels.tif", view.semantic, corner, gsd_m, georeference, classes=classes),
+    ]

@@ -1,0 +1,1 @@
+"""What trainings share: devices today; loops, checkpoints and resuming come with the rooms that need them."""
