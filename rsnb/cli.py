@@ -101,6 +101,8 @@ def run(
         help="Variant of the profile, from notebooks/params/PROFILE/NN_VARIANT.yaml.")] = "",
     dry: Annotated[bool, typer.Option("--dry", help="Only show what would run, with every parameter.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Run again although this very run is finished.")] = False,
+    store: Annotated[bool, typer.Option(
+        "--store", help="Then store the outputs in the notebook itself, for committing.")] = False,
     timeout: Annotated[float | None, typer.Option(min=1, help="Seconds that any one cell may take.")] = None,
     runs: RunsFolder = None,
 ) -> None:
@@ -126,7 +128,15 @@ def run(
         for todo in plans:
             _show_plan(todo)
         return
+    if store:
+        from rsnb.runs.publish import demand_defaults, store_outputs
+
+        for todo in plans:
+            demand_defaults(todo)
     code = max([_run_one(todo, force, timeout) for todo in plans])
+    if store and code == 0:
+        for todo in plans:
+            store_outputs(todo)
     from rsnb.runs.gallery import write_gallery
 
     index = write_gallery(runs_folder(runs))

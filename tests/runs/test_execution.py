@@ -188,3 +188,19 @@ def test_the_command_line_from_dry_to_gallery(write_notebook, tmp_path):
     assert failed.returncode == 1 and "ZeroDivisionError" in failed.stderr
     table = rsnb("table", "--runs", folder, "--format", "json", "--where", "status=ok")
     assert [row["twice_width"] for row in json.loads(table.stdout)] == [8.0]
+
+
+def test_outputs_are_stored_in_the_notebook_for_committing(write_notebook, tmp_path):
+    bar = "import sys\nfrom tqdm.auto import tqdm\nfor _ in tqdm(range(3)): pass"
+    path = write_notebook(START, bar, FINISH, "seed + 41")
+    assert rsnb("run", path, "--runs", tmp_path / "runs", "--store", "-p", "seed=1").returncode == 2
+    assert not (tmp_path / "runs").exists()
+    assert rsnb("run", path, "--runs", tmp_path / "runs", "--store").returncode == 0
+    content = json.loads(path.read_text())
+    cells = [cell for cell in content["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == [1, 2, 3, 4, 5]
+    assert cells[3]["outputs"][0]["text"] == ["twice_width ok (8 within 1 %)\n"]
+    assert cells[2]["outputs"] == [] and cells[4]["outputs"][0]["execution_count"] == 5
+    assert "papermill" not in path.read_text() and str(tmp_path) not in path.read_text()
+    again = rsnb("run", path, "--runs", tmp_path / "runs")
+    assert "done before" in again.stdout  # stored outputs do not make another run
