@@ -26,7 +26,8 @@ $(READY): pyproject.toml constraints.txt
 	if [ -z "$$found" ]; then \
 	  echo "rsnb needs Python 3.11 or newer, but this machine's python3 is $$(python3 --version 2>&1 || true)." \
 	       "Install a newer Python and name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; exit 1; fi; \
-	test -x $(BIN)/python || $$found -m venv $(VENV) || { \
+	{ $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' && $(BIN)/python -m pip --version; } \
+	  >/dev/null 2>&1 || $$found -m venv --clear $(VENV) || { \
 	  echo "The venv module does not work. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@echo "Installing into $(VENV) (about 1.5 GB; a minute, or a few on a slow line) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
