@@ -57,8 +57,14 @@ def read_citygml(
     by_id = {gml_id(e): e for e in root.iter() if isinstance(e.tag, str) and gml_id(e)}
     polygons = _choose_lod(path, _contexts(root, by_id, path), reading)
     crs = next((parse_srs(e.get("srsName")) for e in root.iter() if isinstance(e.tag, str) and e.get("srsName")), None)
-    crs = _to_metres(polygons, crs, path)
-    appearances = read_appearances(root, options.theme)
+    named, crs = crs, _to_metres(polygons, crs)
+    if named and not crs and polygons:
+        reading.notes.append(f"its coordinate system {named} is unknown")
+    try:
+        appearances = read_appearances(root, options.theme)
+    except ValueError as error:
+        raise InputError(f"an appearance holds something that is no number ({error})", where=path,
+                         mend="Repair that texture coordinate or colour") from None
     collector, objects = PolygonCollector(reading), {}
     for polygon in polygons:
         kind = _class_of(polygon.context)
@@ -80,8 +86,9 @@ def _parse(path: Path):
     parser = etree.XMLParser(huge_tree=True, resolve_entities=False, no_network=True, remove_comments=True)
     try:
         root = etree.parse(str(path), parser).getroot()
-    except etree.XMLSyntaxError as error:
-        raise InputError(f"this is no XML ({error.msg})", where=path, line=error.lineno,
+    except (etree.XMLSyntaxError, OSError) as error:  # lxml says OSError to bytes that are no text
+        what = getattr(error, "msg", None) or "it holds bytes that are no text"
+        raise InputError(f"this is no XML ({what})", where=path, line=getattr(error, "lineno", None),
                          mend="The file is cut short or was edited: fetch it again") from None
     if not (local(root) == "CityModel" or "citygml" in str(root.nsmap)):
         raise InputError(f"the outermost element is {local(root)!r}, not CityModel", where=path,
@@ -103,7 +110,11 @@ def _contexts(root, by_id: dict, path: Path) -> list[_Polygon]:
         places = [element] + [link for name in _names_upward(element) for link in links.get(name, ())]
         implicit = [p for p in places if _implicit(p) is not None]
         for place in implicit:
-            matrix, anchor = _placement(_implicit(place), by_id)
+            try:
+                matrix, anchor = _placement(_implicit(place), by_id)
+            except ValueError as error:
+                raise InputError(f"an implicit geometry holds something that is no number ({error})", where=path,
+                                 line=place.sourceline, mend="Repair its matrix or reference point") from None
             result.append(_Polygon(element, place, rings, ids, matrix, anchor))
         if not implicit:
             best = max(places, key=lambda p: (_surface_of(p) is not None, p is element))
@@ -233,7 +244,7 @@ def _placement(implicit, by_id: dict) -> tuple[np.ndarray, np.ndarray]:
     return matrix, np.array((anchor + [0.0] * 3)[:3])
 
 
-def _to_metres(polygons: list[_Polygon], crs: str | None, path: Path) -> str | None:
+def _to_metres(polygons: list[_Polygon], crs: str | None) -> str | None:
     """Turn all rings to metres east, north, up at once; gives their CRS."""
     local_points, plain_points = [], []
     for polygon in polygons:

@@ -39,8 +39,14 @@ def read_cityjson(
     collector, crs = PolygonCollector(reading), None
     objects: dict[str, int] = {}
     for document in _documents(path):
-        model = _Model(path, document, reading, collector, objects)
-        model.collect()
+        try:
+            model = _Model(path, document, reading, collector, objects)
+            model.collect()
+        except InputError:
+            raise
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise InputError(f"the file is not built as CityJSON is ({type(error).__name__}: {error})", where=path,
+                             mend="Check it with a CityJSON validator, or export it again") from None
         crs = crs or model.crs
     given = georeference or Georeference()
     mesh = collector.mesh(path.stem, path, Georeference(crs or given.crs, given.origin, given.epoch))
@@ -51,7 +57,10 @@ def read_cityjson(
 
 def _documents(path: Path) -> list[dict]:
     """The city model, or each feature of a sequence with what it inherits from the first line."""
-    text = path.read_text(encoding="utf-8-sig")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"byte {error.start} is no UTF-8 text", where=path, mend="Save the file as UTF-8") from None
     try:
         try:
             documents = [json.loads(text)]
@@ -86,7 +95,10 @@ class _Model:
         points = np.array(document.get("vertices") or np.zeros((0, 3)), dtype=np.float64).reshape(-1, 3)
         if transform := document.get("transform"):
             points = points * np.array(transform["scale"]) + np.array(transform["translate"])
-        points, self.crs = to_easting_northing(points, self.crs)
+        named = self.crs
+        points, self.crs = to_easting_northing(points, named)
+        if named and not self.crs:
+            reading.notes.append(f"its coordinate system {named} is unknown")
         self.points = points.tolist()
         bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
         if len(bad):

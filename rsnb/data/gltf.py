@@ -42,17 +42,19 @@ def read_gltf(
     own = reading is None
     reading = reading or Reading(options)
     _check_header(path, reading)
+    parts = _Parts()
     try:
         scene = trimesh.load_scene(path, process=False)
-    except Exception as error:  # trimesh raises whatever its parser met
+        for number, node in enumerate(sorted(scene.graph.nodes_geometry), start=1):
+            transform, name = scene.graph[node]
+            geometry = scene.geometry[name]
+            if isinstance(geometry, trimesh.Trimesh) and len(geometry.faces):
+                parts.add(geometry, np.asarray(transform, dtype=np.float64), (node, name), number, reading, path)
+    except InputError:
+        raise
+    except Exception as error:  # a damaged file: trimesh raises whatever its parser met
         raise InputError(f"this glTF file cannot be read ({type(error).__name__}: {error})", where=path,
                          mend="Check that the file is whole and its buffers lie beside it") from None
-    parts = _Parts()
-    for number, node in enumerate(sorted(scene.graph.nodes_geometry), start=1):
-        transform, geometry_name = scene.graph[node]
-        geometry = scene.geometry[geometry_name]
-        if isinstance(geometry, trimesh.Trimesh) and len(geometry.faces):
-            parts.add(geometry, np.asarray(transform, dtype=np.float64), (node, geometry_name), number, reading, path)
     mesh = parts.mesh(path, georeference, options)
     if own:
         reading.report(path)
@@ -83,6 +85,7 @@ class _Parts:
         visual = geometry.visual
         material = getattr(visual, "material", None)
         uv = getattr(visual, "uv", None)
+        uv = None if uv is None or len(uv) != len(points) else uv
         self.uv.append(np.zeros((*faces.shape, 2)) if uv is None else np.asarray(uv, dtype=np.float64)[faces])
         if id(material) not in self.material_ids or material is None:
             self.material_ids[id(material)] = len(self.materials)

@@ -12,6 +12,7 @@ import numpy as np
 from rsnb.data.class_tables import unify_tables
 from rsnb.data.reading import DEFAULTS, Reading, ReadOptions, require_file
 from rsnb.errors import InputError
+from rsnb.geometry.georeference import horizontal_crs
 from rsnb.scenes import Georeference, Material, TexturedMesh
 
 _SUFFIXES = {
@@ -46,6 +47,8 @@ def read_files(
     files: Sequence[Path], where: Path, georeference: Georeference | None, options: ReadOptions
 ) -> TexturedMesh:
     """Read several files and merge them; their warnings come as one, under the name `where`."""
+    if georeference is not None and georeference.crs is not None:
+        horizontal_crs(georeference.crs)  # an unknown system is better said now than at the first camera
     reading = Reading(options)
     meshes = [_reader(file)(file, georeference, options, reading) for file in files]
     mesh = meshes[0] if len(meshes) == 1 else merge_meshes(meshes, options.origin, name=Path(where).name)

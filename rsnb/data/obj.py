@@ -31,7 +31,8 @@ def read_obj(
 
     Semantics: a group or material whose name is a class ("g roof", "g class_high vegetation", "usemtl wall_2") gives
     its faces that class; groups come first. A header may carry the class table, one comment line a class:
-    `# class ID NAME R G B`. Objects (`o`) are instances; without them, groups that are no class are.
+    `# class ID NAME R G B`. Objects (`o`) are instances; without them, groups that are no class are. Colours behind
+    the coordinates of `v` lines are kept where no texture was found.
 
     Args:
         path: the OBJ file; MTL and textures are looked for beside it.
@@ -60,7 +61,8 @@ def read_obj(
     placed, where = place(vertices, georeference, options)
     mesh = TexturedMesh(
         placed, corners.astype(np.int32), near_zero(uv), face_material, materials, face_class, classes,
-        _objects(lines, source, used), where, colours, name=path.stem,
+        _objects(lines, source, used), where,
+        None if any(m.texture is not None for m in materials) else colours, name=path.stem,
     )
     if own:
         reading.report(path)

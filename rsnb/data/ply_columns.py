@@ -80,6 +80,8 @@ def _header(path: Path) -> tuple[list[_Element], list[str], str, bytes, int]:
                 comments.append(line.split(None, 1)[1] if len(words) > 1 else "")
             elif words[:1] == ["element"]:
                 elements.append(_Element(words[1], int(words[2])))
+                if elements[-1].count < 0:
+                    raise ValueError(words[2])
             elif words[:2] == ["property", "list"]:
                 elements[-1].properties.append((words[4], _TYPES[words[3]], _TYPES[words[2]]))
             elif words[:1] == ["property"]:
@@ -117,7 +119,7 @@ def _walk(path: Path, element: _Element, values: np.ndarray, at: int) -> tuple[d
         if list_type is None or element.count == 0:
             shape.append(1)
         else:
-            shape.append(int(values[cursor]) + 1 if cursor < len(values) else 1)
+            shape.append(_length(path, element, 0, values[cursor]) + 1 if cursor < len(values) else 1)
         cursor += shape[-1]
     width = sum(shape)
     edges = np.concatenate([[0], np.cumsum(shape)]).astype(int)
@@ -142,7 +144,7 @@ def _walk_uneven(path: Path, element: _Element, values: list[float], at: int) ->
         for name, _, list_type in element.properties:
             length = 1
             if list_type is not None and at < len(values):
-                length, at = int(values[at]), at + 1
+                length, at = _length(path, element, row, values[at]), at + 1
                 table[name][1].append(length)
             if at + length > len(values):
                 raise _short(path, element, row)
@@ -155,8 +157,19 @@ def _walk_uneven(path: Path, element: _Element, values: list[float], at: int) ->
     }, at
 
 
+def _length(path: Path, element: _Element, row: int, value: float) -> int:
+    """A list's length, or an InputError where the number there can be none."""
+    if not 0 <= value < 2**31 or value != int(value):
+        raise InputError(f"row {row} (from 0) of `{element.name}` holds a list of {value} items", where=path,
+                         mend="The file is damaged: fetch or export it again")
+    return int(value)
+
+
 def _typed(block: np.ndarray, kind: str) -> np.ndarray:
-    return block.astype(np.int64) if kind[0] in "iu" else block.astype(np.float64)
+    if kind[0] not in "iu":
+        return block.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # NaN among integers becomes an impossible index or label, found later
+        return block.astype(np.int64)
 
 
 def _short(path: Path, element: _Element, row: int) -> InputError:
@@ -168,21 +181,24 @@ def _binary(path: Path, elements: list[_Element], body: bytes, layout: str):
     order = "<" if layout == "binary_little_endian" else ">"
     result, at = {}, 0
     for element in elements:
-        table = _binary_even(element, body, at, order)
+        if not element.count or not element.properties:
+            result[element.name] = {}
+            continue
+        table = _binary_even(path, element, body, at, order)
         result[element.name], at = table if table is not None else _binary_uneven(path, element, body, at, order)
     return result
 
 
-def _binary_even(element: _Element, body: bytes, at: int, order: str):
+def _binary_even(path: Path, element: _Element, body: bytes, at: int, order: str):
     """All rows of one shape, that of the first: one structured array. None where that does not hold."""
     fields, cursor = [], at
     for i, (_, kind, list_type) in enumerate(element.properties):
         length = 1
         if list_type is not None:
             size = np.dtype(list_type).itemsize
-            if element.count == 0 or cursor + size > len(body):
-                return None
-            length = int(np.frombuffer(body, order + list_type, 1, cursor)[0])
+            if cursor + size > len(body):
+                return None  # the careful way says what is wrong
+            length = _length(path, element, 0, np.frombuffer(body, order + list_type, 1, cursor)[0])
             fields.append((f"n{i}", order + list_type))
             cursor += size
         fields.append((f"p{i}", order + kind, (length,)))
@@ -210,10 +226,12 @@ def _binary_uneven(path: Path, element: _Element, body: bytes, at: int, order: s
             length = 1
             try:
                 if list_type is not None:
-                    length = int(np.frombuffer(body, list_type, 1, at)[0])
+                    length = _length(path, element, row, np.frombuffer(body, list_type, 1, at)[0])
                     at += list_type.itemsize
                     parts[name][1].append(length)
                 parts[name][0].append(np.frombuffer(body, kind, length, at))
+            except InputError:
+                raise
             except ValueError:
                 raise _short(path, element, row) from None
             at += kind.itemsize * length

@@ -32,7 +32,7 @@ def to_easting_northing(points: np.ndarray, crs: str | None) -> tuple[np.ndarray
 
     Args:
         points: [V, 3] float64 as in the file.
-        crs: what `parse_srs` gave.
+        crs: what `parse_srs` gave; the answer's is None where PROJ does not know it.
 
     Degrees (EPSG:6697 and the like, latitude first) and feet (EPSG:2263) go to the UTM zone they lie in, in metres.
     In a projected CRS whose definition puts the northing first, files follow the definition or do not: the area of
@@ -46,7 +46,7 @@ def to_easting_northing(points: np.ndarray, crs: str | None) -> tuple[np.ndarray
     try:
         system = CRS.from_user_input(crs)
     except CRSError:
-        return points, crs
+        return points, None
     flat = system.sub_crs_list[0] if system.is_compound else system
     north_first = bool(flat.axis_info) and flat.axis_info[0].direction == "north"
     if flat.is_geographic:

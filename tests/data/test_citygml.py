@@ -210,6 +210,7 @@ def test_gml_coordinates_and_crs_argument(tmp_path):
     ((str(E + 4), "", 1), "coordinates"),
     ((str(E + 4), "nan", 1), "finite"),
     (("</core:CityModel>", "", 1), "no XML"),
+    (("0.25 0.5 0.75", "0.25 blue 0.75", 1), None),
     (("core:CityModel", "core:Something", 9), None),
     (("cityObjectMember", "nothing", 0), None),
 ])

@@ -179,6 +179,8 @@ def test_sequence_of_features(tmp_path):
     (lambda d: d["vertices"].__setitem__(3, [0, float("nan"), 0]), "vertex 3 "),
     (lambda d: d.update(CityObjects={}), "no polygons"),
     (lambda d: d["appearance"].pop("materials"), "cannot be followed"),
+    (lambda d: d["vertices"].__setitem__(3, [0, 1]), "not built as CityJSON is"),
+    (lambda d: d["transform"].pop("scale"), "not built as CityJSON is"),
 ])
 def test_bad_files(tmp_path, four_pixels, change, word):
     four_pixels()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -106,6 +108,17 @@ def test_files_that_hold_no_mesh(tmp_path, name, content):
 def test_missing_file():
     with pytest.raises(InputError, match=r"nowhere/tile\.obj: there is no such mesh file. There is no folder"):
         read_mesh("nowhere/tile.obj")
+
+
+def test_unknown_crs(tmp_path):
+    (tmp_path / "a.obj").write_text(TRIANGLE.format(0, 1, ""))
+    with pytest.raises(InputError, match="unknown coordinate reference system 'EPSG:99999'"):
+        read_mesh(tmp_path / "a.obj", Georeference("EPSG:99999"))
+
+
+def test_readers_load_no_torch():
+    code = "import sys, rsnb.data as d; [getattr(d, n) for n in d.__all__]; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
 
 
 def test_wrong_option():

@@ -56,4 +56,4 @@ def test_projected_files_in_both_orders(swap):
 def test_unknown_systems_are_handed_on():
     point = np.array([[1.0, 2.0, 3.0]])
     assert to_easting_northing(point, None)[0] is point
-    assert to_easting_northing(point, "EPSG:999999")[1] == "EPSG:999999"
+    assert to_easting_northing(point, "EPSG:999999")[1] is None
