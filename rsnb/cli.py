@@ -185,7 +185,7 @@ def _run_one(todo, force: bool, timeout: float | None) -> int:
     from rsnb.runs.execution import Busy, execute
     from rsnb.runs.planning import is_finished
 
-    if not is_finished(todo):
+    if force or not is_finished(todo):
         out.print(f"running      {todo.name}  {todo.key}")
     try:
         record = execute(todo, force=force, timeout=timeout, progress=sys.stderr.isatty())
