@@ -87,7 +87,7 @@ def _parse(path: Path):
     try:
         root = etree.parse(str(path), parser).getroot()
     except (etree.XMLSyntaxError, OSError) as error:  # lxml says OSError to bytes that are no text
-        what = getattr(error, "msg", None) or "it holds bytes that are no text"
+        what = " ".join((getattr(error, "msg", None) or "it holds bytes that are no text").split())
         raise InputError(f"this is no XML ({what})", where=path, line=getattr(error, "lineno", None),
                          mend="The file is cut short or was edited: fetch it again") from None
     if not (local(root) == "CityModel" or "citygml" in str(root.nsmap)):

@@ -53,7 +53,8 @@ def read_gltf(
     except InputError:
         raise
     except Exception as error:  # a damaged file: trimesh raises whatever its parser met
-        raise InputError(f"this glTF file cannot be read ({type(error).__name__}: {error})", where=path,
+        what = " ".join(str(error).split())
+        raise InputError(f"this glTF file cannot be read ({type(error).__name__}: {what})", where=path,
                          mend="Check that the file is whole and its buffers lie beside it") from None
     mesh = parts.mesh(path, georeference, options)
     if own:

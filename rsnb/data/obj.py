@@ -13,7 +13,7 @@ import numpy as np
 
 from rsnb.data.class_tables import CITY_SURFACES, display_colour, surface_class
 from rsnb.data.mtl import find_library, read_mtl
-from rsnb.data.polygons import near_zero, triangulate
+from rsnb.data.polygons import near_zero, split_polygons
 from rsnb.data.reading import DEFAULTS, Reading, ReadOptions, place, require_file
 from rsnb.errors import InputError
 from rsnb.scenes import Georeference, Material, SemanticClass, TexturedMesh
@@ -221,38 +221,6 @@ def _corner_indices(lines: _Lines, tokens: list[list[bytes]]) -> np.ndarray:
             # 0 is no index in OBJ; -2 after the shift is out of every range, so the caller names the line.
             rows.append((n_v + a if a < 0 else a - 1, n_vt + b if b < 0 else b - 1))
     return np.array(rows, dtype=np.int64)
-
-
-def split_polygons(counts: np.ndarray, corners: np.ndarray, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Polygons given corner after corner, as triangles.
-
-    Args:
-        counts: [P] corners of each polygon, >= 3.
-        corners: [sum of counts] vertex indices.
-        vertices: [V, 3] float64.
-
-    Returns:
-        [F, 3] positions in `corners`, and [F] polygon index; polygons keep their order.
-    """
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    threes, fours = np.flatnonzero(counts == 3), np.flatnonzero(counts == 4)
-    pick, source = [starts[threes][:, None] + np.arange(3)], [threes]
-    if len(fours):
-        p = vertices[corners[starts[fours][:, None] + np.arange(4)]]
-        one, two = np.cross(p[:, 1] - p[:, 0], p[:, 2] - p[:, 0]), np.cross(p[:, 2] - p[:, 0], p[:, 3] - p[:, 0])
-        # Cut along 0-2 unless that leaves the polygon (a reflex corner 1 or 3): then 1-3 stays inside.
-        inside = ((one * two).sum(axis=1) >= 0)[:, None, None]
-        cut = np.where(inside, [[[0, 1, 2], [0, 2, 3]]], [[[0, 1, 3], [1, 2, 3]]])
-        pick.append((starts[fours][:, None, None] + cut).reshape(-1, 3))
-        source.append(np.repeat(fours, 2))
-    for polygon in np.flatnonzero(counts > 4):
-        ring = corners[starts[polygon] : starts[polygon] + counts[polygon]]
-        triangles = triangulate([vertices[ring].tolist()]) or [(0, i, i + 1) for i in range(1, len(ring) - 1)]
-        pick.append(starts[polygon] + np.array(triangles))
-        source.append(np.full(len(triangles), polygon))
-    pick, source = np.concatenate(pick), np.concatenate(source)
-    order = np.argsort(source, kind="stable")
-    return pick[order], source[order]
 
 
 def _materials(lines: _Lines, source: np.ndarray, reading: Reading) -> tuple[tuple[Material, ...], np.ndarray]:

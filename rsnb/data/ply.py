@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from rsnb.data.class_tables import SUM_HELSINKI, complete_table
-from rsnb.data.obj import split_polygons
 from rsnb.data.ply_columns import read_columns
-from rsnb.data.polygons import near_zero
+from rsnb.data.polygons import near_zero, split_polygons
 from rsnb.data.reading import DEFAULTS, Reading, ReadOptions, place, require_file
 from rsnb.errors import InputError
 from rsnb.scenes import Georeference, Material, TexturedMesh

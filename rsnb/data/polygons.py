@@ -81,6 +81,38 @@ def triangulate(rings: Sequence[Ring], min_area_m2: float = 1e-6) -> list[tuple[
     return triangles or None
 
 
+def split_polygons(counts: np.ndarray, corners: np.ndarray, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Polygons given corner after corner, as triangles.
+
+    Args:
+        counts: [P] corners of each polygon, >= 3.
+        corners: [sum of counts] vertex indices.
+        vertices: [V, 3] float64.
+
+    Returns:
+        [F, 3] positions in `corners`, and [F] polygon index; polygons keep their order.
+    """
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    threes, fours = np.flatnonzero(counts == 3), np.flatnonzero(counts == 4)
+    pick, source = [starts[threes][:, None] + np.arange(3)], [threes]
+    if len(fours):
+        p = vertices[corners[starts[fours][:, None] + np.arange(4)]]
+        one, two = np.cross(p[:, 1] - p[:, 0], p[:, 2] - p[:, 0]), np.cross(p[:, 2] - p[:, 0], p[:, 3] - p[:, 0])
+        # Cut along 0-2 unless that leaves the polygon (a reflex corner 1 or 3): then 1-3 stays inside.
+        inside = ((one * two).sum(axis=1) >= 0)[:, None, None]
+        cut = np.where(inside, [[[0, 1, 2], [0, 2, 3]]], [[[0, 1, 3], [1, 2, 3]]])
+        pick.append((starts[fours][:, None, None] + cut).reshape(-1, 3))
+        source.append(np.repeat(fours, 2))
+    for polygon in np.flatnonzero(counts > 4):
+        ring = corners[starts[polygon] : starts[polygon] + counts[polygon]]
+        triangles = triangulate([vertices[ring].tolist()]) or [(0, i, i + 1) for i in range(1, len(ring) - 1)]
+        pick.append(starts[polygon] + np.array(triangles))
+        source.append(np.full(len(triangles), polygon))
+    pick, source = np.concatenate(pick), np.concatenate(source)
+    order = np.argsort(source, kind="stable")
+    return pick[order], source[order]
+
+
 @dataclass
 class PolygonCollector:
     """Collects polygons one by one, and gives the mesh when all are in."""

@@ -13,8 +13,8 @@ import numpy as np
 from rsnb.errors import InputError
 from rsnb.scenes import Georeference, Material, SemanticClass
 
-# Embree and GPUs work in float32: beyond this many metres from the origin a step of theirs is over 2 mm.
-FAR_M = 20_000.0
+# Beyond this many metres from the origin a float32 step, of whatever works in float32 later, is over 4 mm.
+FAR_M = 50_000.0
 
 
 class MeshWarning(UserWarning):
@@ -30,8 +30,8 @@ class ReadOptions:
             y becomes z and its z becomes -y.
         lod: level of detail wanted from CityJSON and CityGML ("2", "2.2"); None = the best of each object.
         theme: appearance theme wanted from CityJSON and CityGML; None = the first that colours a face.
-        origin: [3] wanted model origin in CRS coordinates; None = the file's own while its coordinates are near
-            zero, else the lower corner rounded down to 100 m.
+        origin: [3] wanted model origin in CRS coordinates; None = the file's own while its coordinates are within
+            50 km of zero, else the lower corner rounded down to 100 m.
         max_texture: longest texture side kept, pixels; larger pictures are shrunk; None keeps all.
         classes: class table for group names of OBJ and labels of PLY; None = the one of the file or format.
     """
@@ -158,6 +158,7 @@ def place(
     else:
         with np.errstate(invalid="ignore"):
             far = np.abs(vertices).max(axis=0) > FAR_M
+        far[:2] = far[:2].any()  # east and north go together
         origin = np.where(far, np.floor(np.nan_to_num(vertices.min(axis=0)) / 100.0) * 100.0, 0.0) + file_origin
     shift = file_origin - origin
     placed = vertices + shift if shift.any() else vertices

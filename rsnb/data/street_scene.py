@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from rsnb.data.meshes import read_mesh
-from rsnb.data.reading import DEFAULTS, ReadOptions
+from rsnb.data.reading import DEFAULTS, ReadOptions, require_file
 from rsnb.data.tiles import HELSINKI, Tile, find_tiles, read_tiles, tile_of
 from rsnb.errors import InputError
 from rsnb.scenes import Georeference, TexturedMesh
@@ -95,3 +96,48 @@ def mesh_groups(
     for tile in sorted(set(own)):
         index = np.flatnonzero([Tile(*o) == tile for o in own])
         yield index, read_tiles(path, tile, georeference, options=options)
+
+
+def choose_rows(text: str, count: int) -> np.ndarray:
+    """Row numbers of a list of `count` places that a text such as "all", "0:80:16", "3" or "0,5,-1" means.
+
+    Raises:
+        InputError: another text, a row that is not there, or no row at all.
+    """
+    mend = 'Use "all", numbers such as "0,5,8", or a slice such as "0:80:16"'
+    try:
+        if text.strip() == "all":
+            chosen = np.arange(count)
+        elif ":" in text:
+            chosen = np.arange(count)[slice(*(int(part) if part.strip() else None for part in text.split(":")))]
+        else:
+            chosen = np.array([int(part) for part in text.split(",")])
+    except (ValueError, TypeError):
+        raise InputError(f"{text!r} names no rows", where="rows", mend=mend) from None
+    if len(chosen) == 0 or chosen.max() >= count or chosen.min() < -count:
+        raise InputError(f"{text!r} asks for rows that are not there; the list has {count}", where="rows", mend=mend)
+    return chosen % count
+
+
+def read_poses(path: str | Path) -> dict[str, np.ndarray]:
+    """Named poses from JSON: {name: world_to_cam [4, 4] float64}.
+
+    Raises:
+        InputError: naming the file and the entry that is no 4 x 4 matrix of numbers.
+    """
+    path = require_file(path, "file of poses")
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise InputError("this is no JSON", where=path, mend="Write it again") from None
+    poses = {}
+    for name, rows in entries.items() if isinstance(entries, dict) else ():
+        try:
+            poses[name] = np.array(rows, dtype=np.float64)
+        except (TypeError, ValueError):
+            poses[name] = np.zeros(0)
+        if poses[name].shape != (4, 4) or not np.isfinite(poses[name]).all():
+            raise InputError(f"the pose of {name!r} is no 4 x 4 matrix of numbers", where=path, mend="Repair it")
+    if not poses:
+        raise InputError("there are no poses", where=path, mend='Write {"name": [[...], [...], [...], [...]]}')
+    return poses

@@ -11,7 +11,7 @@ import math
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -143,4 +143,6 @@ def read_tiles(
         warnings.warn(f"{folder}: {len(missing)} of {len(around)} neighbours of {format_tile_name(own)} are missing "
                       f"({names}); the view ends there.", MeshWarning, stacklevel=2)
     files = [found[own]] + [found[t] for t in around if t in found]
+    if options.origin is None:
+        options = replace(options, origin=georeference.origin)
     return read_files(files, Path(format_tile_name(own)), georeference, options)

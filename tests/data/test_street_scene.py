@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from rsnb.data import format_tile_name
-from rsnb.data.street_scene import locate_street_scene, mesh_groups
+from rsnb.data.street_scene import choose_rows, locate_street_scene, mesh_groups, read_poses
 from rsnb.data.tiles import HELSINKI, Tile
 from rsnb.errors import InputError
 
@@ -52,3 +52,25 @@ def test_many_tiles_come_as_each_places_tile_with_its_neighbours(tmp_path):
         assert low == pytest.approx(250 * (tile - 1 - 1960))
     with pytest.raises(InputError, match=r"Tile_\+1990"):
         list(mesh_groups(tmp_path, np.array([[7550.0, 4800.0]]), HELSINKI))
+
+
+@pytest.mark.parametrize(("text", "rows"), [("all", [0, 1, 2, 3, 4]), ("1:5:2", [1, 3]), ("3", [3]), ("0, -1", [0, 4]),
+                                            (":2", [0, 1])])
+def test_rows_in_words(text, rows):
+    assert choose_rows(text, 5).tolist() == rows
+
+
+@pytest.mark.parametrize("text", ["", "5", "-6", "a", "1:b", "5:9", "1;2"])
+def test_rows_that_are_not_there(text):
+    with pytest.raises(InputError, match="rows"):
+        choose_rows(text, 5)
+
+
+def test_poses_are_read_or_refused_by_name(tmp_path):
+    path = tmp_path / "poses.json"
+    path.write_text('{"a.jpg": [[1,0,0,5],[0,1,0,6],[0,0,1,7],[0,0,0,1]]}')
+    assert read_poses(path)["a.jpg"][:3, 3].tolist() == [5, 6, 7]
+    for bad, word in (('{"a.jpg": [[1,0],[0,1]]}', "a.jpg"), ("{}", "no poses"), ("[", "no JSON")):
+        path.write_text(bad)
+        with pytest.raises(InputError, match=word):
+            read_poses(path)

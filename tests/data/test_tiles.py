@@ -108,6 +108,14 @@ def test_tile_with_its_neighbours(folder):
     assert mesh.name == "Tile_+1984_+2690"
 
 
+def test_the_frame_stays_however_far_the_tile(tmp_path):
+    far = Tile(1960 + 400, 2672)  # 100 km east of the model's origin
+    x, y = tile_bounds(far)[0]
+    (tmp_path / f"{format_tile_name(far)}.obj").write_text(f"v {x} {y} 0\nv {x + 1} {y} 0\nv {x} {y + 1} 0\nf 1 2 3\n")
+    mesh = read_tiles(tmp_path, far, rings=0)
+    assert mesh.georeference == HELSINKI and mesh.vertices[0].tolist() == [100_000, 0, 0]
+
+
 def test_tile_alone(folder):
     assert len(read_tiles(folder, Tile(1984, 2689), rings=0).faces) == 1
 

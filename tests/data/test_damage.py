@@ -1,0 +1,93 @@
+"""Files damaged at random: each reader gives a mesh or an InputError that names the file, never anything else."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+import re
+import struct
+
+import pytest
+
+from rsnb.data import HELSINKI, read_mesh, read_panos, read_picks
+from rsnb.errors import InputError
+
+OBJ = (b"mtllib a.mtl\no a\nv 0 0 0\nv 1 0 0\nv 1 1 0 1 1 1\nvt 0 0\nvt 1 1\n"
+       b"g roof\nusemtl m\nf 1/1 2/2 -1/-1\nf 1//1 2 3\n")
+PLY = (b"ply\nformat %s 1.0\ncomment TextureFile a.png\nelement vertex 3\nproperty float x\nproperty float y\n"
+       b"property float z\nelement face 1\nproperty list uchar int vertex_indices\nproperty list uchar float texcoord\n"
+       b"property int label\nend_header\n")
+BINARY = struct.pack("<9fB3iB6fi", *range(9), 3, 0, 1, 2, 6, *range(6), 4)
+CITYJSON = json.dumps({
+    "type": "CityJSON", "version": "2.0", "transform": {"scale": [1, 1, 1], "translate": [0, 0, 0]},
+    "vertices": [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]],
+    "appearance": {"textures": [{"image": "a.png"}], "vertices-texture": [[0, 0]], "materials": [{"name": "m"}]},
+    "CityObjects": {"a": {"type": "Building", "children": ["b"]}, "b": {"type": "BuildingPart", "parents": ["a"],
+        "geometry": [{"type": "MultiSurface", "lod": "2", "boundaries": [[[0, 1, 2, 3]]],
+                      "semantics": {"surfaces": [{"type": "WallSurface"}], "values": [0]},
+                      "texture": {"t": {"values": [[[0, 0, 0, 0, 0]]]}}, "material": {"m": {"values": [0]}}}]}},
+}).encode()
+CITYGML = b"""<core:CityModel xmlns:core="http://www.opengis.net/citygml/2.0" xmlns:gml="http://www.opengis.net/gml"
+ xmlns:b="http://www.opengis.net/citygml/building/2.0" xmlns:app="http://www.opengis.net/citygml/appearance/2.0">
+<core:cityObjectMember><b:Building gml:id="a"><b:boundedBy><b:RoofSurface><b:lod2MultiSurface><gml:MultiSurface>
+<gml:surfaceMember><gml:Polygon gml:id="p" srsName="EPSG:25832"><gml:exterior><gml:LinearRing gml:id="r">
+<gml:posList>0 0 0 1 0 0 1 1 0 0 1 0 0 0 0</gml:posList></gml:LinearRing></gml:exterior></gml:Polygon>
+</gml:surfaceMember></gml:MultiSurface></b:lod2MultiSurface></b:RoofSurface></b:boundedBy></b:Building>
+</core:cityObjectMember><app:ParameterizedTexture><app:imageURI>a.png</app:imageURI><app:target uri="#p">
+<app:TexCoordList><app:textureCoordinates ring="#r">0 0 1 0 1 1 0 1 0 0</app:textureCoordinates></app:TexCoordList>
+</app:target></app:ParameterizedTexture><app:X3DMaterial><app:diffuseColor>1 0 0</app:diffuseColor>
+<app:target>#p</app:target></app:X3DMaterial></core:CityModel>"""
+BUFFER = base64.b64encode(struct.pack("<9f3H", 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 1, 2)).decode()
+GLTF = json.dumps({
+    "asset": {"version": "2.0"}, "scene": 0, "scenes": [{"nodes": [0]}], "nodes": [{"mesh": 0, "scale": [1, 2, 3]}],
+    "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "indices": 1, "material": 0}]}],
+    "materials": [{"pbrMetallicRoughness": {"baseColorFactor": [1, 0, 0, 1]}}],
+    "buffers": [{"uri": "data:application/octet-stream;base64," + BUFFER, "byteLength": 42}],
+    "bufferViews": [{"buffer": 0, "byteLength": 36}, {"buffer": 0, "byteOffset": 36, "byteLength": 6}],
+    "accessors": [{"bufferView": 0, "componentType": 5126, "count": 3, "type": "VEC3"},
+                  {"bufferView": 1, "componentType": 5123, "count": 3, "type": "SCALAR"}]}).encode()
+PICKS = json.dumps({"schema": "rsnb.picks", "version": 1, "camera": {"fov_deg": 90}, "prior": None,
+                    "pairs": [{"image": [1, 2], "world": [3, 4, 5], "depth_m": 6}] * 4}).encode()
+CASES = {
+    "a.obj": OBJ, "a.ply": PLY % b"ascii" + b"0 0 0\n1 0 0\n0 1 0\n3 0 1 2 6 0 0 1 0 0 1 3\n",
+    "b.ply": PLY % b"binary_little_endian" + BINARY, "a.city.json": CITYJSON, "a.gml": CITYGML, "a.gltf": GLTF,
+    "picks.json": PICKS, "picks.csv": b"id,u,v,x,y,z\n" + b"".join(b"%d,1,2,3,4,5\n" % i for i in range(4)),
+    "panos.txt": b"Pano_ID,Lat,Lon,Y,X\na,60.1644797333783,24.92898345052589,4400.232,6056.964\n",
+}
+TOKENS = (b"-1", b"nan", b"9999999999", b"", b"null", b"[]", b"{}", b"1e999", b"x", b"\n", b"\x00", b"\xff", b"99")
+
+
+def damaged(data: bytes, rng: random.Random) -> bytes:
+    data = bytearray(data)
+    for _ in range(rng.randint(1, 3)):
+        at, way = rng.randrange(len(data)), rng.random()
+        if way < 0.25:
+            data[at] = rng.randrange(256)
+        elif way < 0.4:
+            del data[at : at + rng.randint(1, 40)]
+        elif way < 0.5:
+            del data[at + 1 :]
+        else:
+            token = rng.choice([*re.finditer(rb"-?\d+(\.\d+)?|null|\"\w+\"", bytes(data))] or [None])
+            if token:
+                data[token.start() : token.end()] = rng.choice(TOKENS)
+        data = data or bytearray(b" ")
+    return bytes(data)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", CASES)
+def test_damaged_files(tmp_path, name):
+    read = {"picks": read_picks, "panos": lambda p: read_panos(p, HELSINKI)}.get(name.split(".")[0], read_mesh)
+    path, rng, refused = tmp_path / name, random.Random(7), 0
+    path.write_bytes(CASES[name])
+    read(path)  # whole, it can be read
+    for _ in range(120):
+        path.write_bytes(damaged(CASES[name], rng))
+        try:
+            read(path)
+        except InputError as error:
+            assert str(tmp_path) in str(error) and "\n" not in str(error)
+            refused += 1
+    assert refused > 10
