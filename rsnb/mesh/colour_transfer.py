@@ -9,8 +9,8 @@ from rsnb.mesh.source_views import SourceViews
 
 
 @torch.no_grad()
-def fit_colour_transfer(views: SourceViews, neighbours: int = 4, points: int = 2000, stiffness: float = 0.02,
-                        seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def fit_colour_transfer(views: SourceViews, neighbours: int = 4, points: int = 2000,
+                        stiffness: tuple[float, float] = (0.005, 1.0), seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Gain and bias of each picture that make all of them agree where they see the same surface.
 
     For pictures i and j that saw one surface point: gain_i c_i + bias_i = gain_j c_j + bias_j, solved for all pictures
@@ -21,7 +21,8 @@ def fit_colour_transfer(views: SourceViews, neighbours: int = 4, points: int = 2
         views: the pictures.
         neighbours: how many nearest pictures each is compared with.
         points: surface points taken from each picture.
-        stiffness: weight of "gain 1, bias 0" for each picture against one point pair's share.
+        stiffness: weights of "gain 1" and of "bias 0" for each picture against its point pairs. Firmer for the bias: a
+            far picture is softer, and low contrast looks like a low gain with a bias.
         seed: of the choice of points.
 
     Returns:
@@ -63,6 +64,7 @@ def _pairs(views, neighbours, points, seed):
         toward = (place - views.centres[i]) / pick[:, 7:8]
         hits = views.scene.cast_local((place - 0.5 * toward).numpy(), toward.numpy())
         normal = torch.from_numpy(views.scene.normal[np.maximum(hits.prim, 0)])
+        normal = normal * -torch.sign((normal * toward).sum(1, keepdim=True))
         order = torch.argsort((views.centres - views.centres[i]).norm(dim=1), stable=True)
         for j in order[1:neighbours + 1].tolist():
             look = views.at_points(j, place, normal)
@@ -89,6 +91,6 @@ def _solve(n, first, second, one, two, weight, stiffness):
     mean = len(first)  # as heavy as all pairs together: holds the mean gain and the mean bias
     A[:n, :n] += mean / n
     A[n:, n:] += mean / n
-    A[np.arange(2 * n), np.arange(2 * n)] += stiffness * len(first) / n
+    A[np.arange(2 * n), np.arange(2 * n)] += np.repeat(stiffness, n) * len(first) / n
     x = np.linalg.solve(A, b)
     return 1.0 + x[:n], x[n:]

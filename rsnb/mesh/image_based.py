@@ -9,7 +9,7 @@ direction.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from rsnb.mesh.camera_rays import sample_offsets
 from rsnb.mesh.colour_transfer import transfer_colours
 from rsnb.mesh.renderer import RenderOptions, checked_pose, render
 from rsnb.mesh.scene import RayScene
-from rsnb.mesh.source_views import SourceViews, local_rays, sky_from_views
+from rsnb.mesh.source_views import SKY_VIEWS, SourceViews, local_rays, sky_from_views
 from rsnb.scenes import PosedImages
 
 
@@ -33,26 +33,26 @@ class ImageBasedOptions:
         nearest: how many pictures take part in a view, the nearest by camera centre.
         angle_rad: lines of sight that differ by this angle have 1/e of the weight.
         resolution_power: weight falls with this power of (source footprint area / target footprint area) above 1.
-        consistency: pictures whose colour is further than about this (0..1 scale) from the others' at a point lose
-            weight: things that the mesh does not have are painted on whatever is behind them by one picture, but not
-            by the next. 0 = off.
+        residual: carry what each picture says beyond the mesh, instead of its colours: where pictures are coarser than
+            the mesh's texture (the ground midway between two panoramas) the texture's detail stays.
         supersample: surface points a pixel and axis.
         depth_absolute_m, depth_relative: tolerance of the visibility test.
         colour_transfer: fit gain and bias of each picture first (exposure, weather), see `transfer_colours`.
         sky: take the sky from the pictures; otherwise from `mesh_options`.
-        mesh_options: how the mesh itself is rendered where no picture helps.
+        mesh_options: how the mesh itself is rendered, for targets and (residual) for sources. Not below supersample 2:
+            the residual would carry the mesh's aliasing along.
     """
 
     nearest: int = 5
-    angle_rad: float = 0.12
+    angle_rad: float = 0.25
     resolution_power: float = 0.5
-    consistency: float = 0.0
+    residual: bool = True
     supersample: int = 1
     depth_absolute_m: float = 0.03
     depth_relative: float = 0.004
     colour_transfer: bool = False
     sky: bool = True
-    mesh_options: RenderOptions = field(default_factory=RenderOptions)
+    mesh_options: RenderOptions = field(default_factory=lambda: RenderOptions(supersample=2))
 
     def __post_init__(self):
         for name, low, high in (("nearest", 1, 64), ("supersample", 1, 8)):
@@ -92,9 +92,11 @@ class ImageBasedRenderer:
 
     def __init__(self, scene: RayScene, sources: PosedImages, options: ImageBasedOptions | None = None):
         self.scene, self.options = scene, options or ImageBasedOptions()
-        self.views = SourceViews(scene, sources, self.options.depth_absolute_m, self.options.depth_relative)
+        tolerance = self.options.depth_absolute_m, self.options.depth_relative
         if self.options.colour_transfer and len(sources) > 1:
-            self.views = self.views.with_images(transfer_colours(self.views))
+            sources = replace(sources, images=transfer_colours(SourceViews(scene, sources, *tolerance)))
+        self.views = SourceViews(scene, sources, *tolerance, "residual" if self.options.residual else "colour",
+                                 self.options.mesh_options)
 
     @torch.no_grad()
     def render(self, camera, world_to_cam: np.ndarray) -> NovelView:
@@ -102,22 +104,21 @@ class ImageBasedRenderer:
         pose = checked_pose(world_to_cam)
         mesh = render(self.scene, camera, pose, self.options.mesh_options)
         near = self.views.nearest(pose, self.options.nearest)
-        total = torch.zeros(camera.height * camera.width, 3)
-        filled = torch.zeros(camera.height * camera.width)
         base = torch.from_numpy(mesh.rgb.reshape(3, -1).T.copy())
+        change, filled = torch.zeros_like(base), torch.zeros(len(base))
         offsets = sample_offsets(self.options.supersample) if self.options.supersample > 1 else [(0.5, 0.5)]
         for offset in offsets:
-            rgb, share = self._sample(camera, pose, offset, near)
-            total += rgb * share[:, None] / len(offsets)
+            rgb, share, absolute = self._sample(camera, pose, offset, near)
+            rgb[absolute] -= base[absolute]
+            change += rgb * share[:, None] / len(offsets)
             filled += share / len(offsets)
         shape = (camera.height, camera.width)
-        total, filled = total.T.reshape(1, 3, *shape), filled.reshape(1, 1, *shape)
-        base = base.T.reshape(1, 3, *shape)
-        rgb = total + (1 - filled) * (base + _spread(total - filled * base, filled))
+        change, filled = change.T.reshape(1, 3, *shape), filled.reshape(1, 1, *shape)
+        rgb = base.T.reshape(1, 3, *shape) + _spread(change, filled)
         return NovelView(rgb[0].clamp(0, 1).numpy(), mesh.rgb, filled[0, 0].numpy(), mesh.depth)
 
-    def _sample(self, camera, pose, offset, near) -> tuple[Tensor, Tensor]:
-        """Colours [P, 3] from pictures for one point of every pixel, and whether there are any [P]."""
+    def _sample(self, camera, pose, offset, near) -> tuple[Tensor, Tensor, Tensor]:
+        """What pictures say about one point of every pixel [P, 3], whether they do [P], and which are plain colours."""
         origins, directions, width_at_0, width_per_m = local_rays(self.scene, camera, pose, offset)
         hits = self.scene.cast_local(origins, directions)
         rgb, share = torch.zeros(len(directions), 3), torch.zeros(len(directions))
@@ -125,16 +126,20 @@ class ImageBasedRenderer:
         if len(index):
             distance = hits.distance[index]
             start = origins if len(origins) == 1 else origins[index]
+            normals = self.scene.normal[hits.prim[index]]
+            normals = normals * -np.sign((normals * directions[index]).sum(1, keepdims=True))  # towards the viewer
             surface = _Surface(
                 torch.from_numpy(start + distance[:, None] * directions[index]),
-                torch.from_numpy(self.scene.normal[hits.prim[index]]),
+                torch.from_numpy(normals),
                 torch.from_numpy(directions[index]),
                 torch.from_numpy(width_at_0[index] + width_per_m[index] * distance))
             rgb[index], share[index] = self._blend(surface, near)
         sky = np.flatnonzero(hits.prim < 0)
         if self.options.sky and len(sky):
-            rgb[sky], share[sky] = sky_from_views(self.views, torch.from_numpy(directions[sky]), near)
-        return rgb, share
+            rgb[sky], share[sky] = sky_from_views(
+                self.views, torch.from_numpy(directions[sky]), self.views.nearest(pose, SKY_VIEWS))
+        absolute = torch.from_numpy(hits.prim < 0) if self.options.residual else torch.ones(len(rgb), dtype=torch.bool)
+        return rgb, share, absolute
 
     def _blend(self, surface: _Surface, near) -> tuple[Tensor, Tensor]:
         colours, logs, seen = [], [], []
@@ -152,8 +157,6 @@ class ImageBasedRenderer:
         logs = logs + seen.clamp(min=1e-9).log()
         logs = torch.where(seen > 1e-3, logs, -torch.inf)
         weights = _softmax(logs)
-        if self.options.consistency > 0 and len(near) > 2:
-            weights = _agreeing(colours, weights, logs, self.options.consistency)
         share = (seen.amax(0) / 0.02).clamp(max=1.0)
         return (weights[..., None] * colours).sum(0), share
 
@@ -170,20 +173,6 @@ def _softmax(logs: Tensor) -> Tensor:
     """Softmax over the first dimension, 0 where all are -inf."""
     top = logs.amax(0)
     weights = torch.exp(logs - torch.where(torch.isfinite(top), top, 0.0))
-    return weights / weights.sum(0).clamp(min=1e-9)
-
-
-def _agreeing(colours: Tensor, weights: Tensor, logs: Tensor, scale: float) -> Tensor:
-    """Weights [S, N] lowered for sources far from the (robust) weighted mean colour; two rounds of reweighting."""
-    # flattened weights: every picture that sees the point has a vote on what the surface looks like
-    votes = _softmax(0.25 * logs)
-    for _ in range(2):
-        mean = (votes[..., None] * colours).sum(0)
-        away = ((colours - mean) ** 2).mean(-1) / scale**2
-        agree = 1.0 / (1.0 + away)
-        votes = votes * agree
-        votes = votes / votes.sum(0).clamp(min=1e-9)
-    weights = weights * agree**2
     return weights / weights.sum(0).clamp(min=1e-9)
 
 

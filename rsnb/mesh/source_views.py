@@ -9,6 +9,7 @@ angle, and colours of whatever stands in front never bleed in at silhouettes.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from rsnb.mesh.renderer import RenderOptions, render
 from rsnb.mesh.scene import RayScene
 from rsnb.scenes import PosedImages
 
+SKY_VIEWS = 9  # pictures that vote on the sky's colour
 EDGE_CONFIDENCE = 0.05  # of a pixel on a silhouette: its colour is a mixture of front and back
 
 
@@ -57,6 +59,9 @@ class SourceViews:
         scene: the mesh that pictures are projected on.
         sources: the pictures; poses in the model coordinates of the mesh.
         depth_absolute_m, depth_relative: tolerance of the visibility test, metres and share of the distance.
+        carry: "colour", or "residual": what the picture says beyond the mesh seen through the same pixels. Added to the
+            mesh's colour in another view, it keeps detail that a far picture is too coarse to show.
+        mesh_options: how the mesh is rendered for the residual.
 
     Attributes:
         centres: [N, 3] float32 camera centres relative to `scene.centre`.
@@ -66,11 +71,14 @@ class SourceViews:
         InputError: there is no picture.
     """
 
-    def __init__(self, scene: RayScene, sources: PosedImages, depth_absolute_m=0.03, depth_relative=0.004):
+    def __init__(self, scene: RayScene, sources: PosedImages, depth_absolute_m: float = 0.03,
+                 depth_relative: float = 0.004, carry: Literal["colour", "residual"] = "colour",
+                 mesh_options: RenderOptions | None = None):
         if len(sources) == 0:
             raise InputError("there is no source picture", where="SourceViews", mend="Give at least one street view")
         self.scene, self.sources = scene, sources
         self.depth_absolute_m, self.depth_relative = depth_absolute_m, depth_relative
+        self.carry, self.mesh_options = carry, mesh_options or RenderOptions()
         self.height, self.width = sources.images.shape[-2:]
         self.wraps = sources.camera == "panorama"
         pose = sources.world_to_cam
@@ -84,18 +92,6 @@ class SourceViews:
     def __len__(self) -> int:
         return len(self.sources)
 
-    def with_images(self, images: np.ndarray) -> SourceViews:
-        """The same views with other colours [N, 3, H, W]; surface points that were found already are kept."""
-        other = SourceViews.__new__(SourceViews)
-        other.__dict__.update(self.__dict__)
-        other.sources = replace(self.sources, images=images)
-        other._rows = {}
-        for index, rows in self._rows.items():
-            rows = rows.clone()
-            rows[:, :3] = torch.from_numpy(images[index].reshape(3, -1).T.copy())
-            other._rows[index] = rows
-        return other
-
     def nearest(self, pose: np.ndarray, count: int) -> list[tuple[int, float]]:
         """The nearest sources and how much each counts: 1, fading to 0 where the next one would take its place."""
         centre = torch.from_numpy((-pose[:3, :3].T @ pose[:3, 3] - self.scene.centre).astype(np.float32))
@@ -107,20 +103,25 @@ class SourceViews:
                 for i in order[:count]]
 
     def rows(self, index: int) -> Tensor:
-        """[H * W, 8]: colour 3, surface point 3 (inf = sky), confidence, distance; rendered at the first call."""
+        """[H * W, 8]: colour (residual on the mesh) 3, surface point 3 (inf = sky), confidence, distance; made once."""
         if index not in self._rows:
             self._rows[index] = self._make_rows(index)
         return self._rows[index]
 
     def _make_rows(self, index: int) -> Tensor:
         camera, pose = self.cameras[index], self.sources.world_to_cam[index]
-        depth = render(self.scene, camera, pose, RenderOptions(channels=("depth",))).depth
+        channels = ("depth", "rgb") if self.carry == "residual" else ("depth",)
+        mesh = render(self.scene, camera, pose, replace(self.mesh_options, channels=channels))
+        depth = mesh.depth
         _, directions, _, _ = local_rays(self.scene, camera, pose, (0.5, 0.5))
         with np.errstate(invalid="ignore"):
             points = self.centres[index].numpy() + directions * depth.reshape(-1, 1)
         points[~np.isfinite(depth.reshape(-1))] = np.inf
         rows = np.empty((depth.size, 8), np.float32)
         rows[:, :3] = self.sources.images[index].reshape(3, -1).T
+        if self.carry == "residual":
+            hit = np.isfinite(depth).reshape(-1)
+            rows[hit, :3] -= mesh.rgb.reshape(3, -1).T[hit]
         rows[:, 3:6] = points
         rows[:, 6] = _confidence(depth, self.wraps).reshape(-1)
         rows[:, 7] = depth.reshape(-1)
@@ -132,7 +133,7 @@ class SourceViews:
         Args:
             index: which source.
             points: [N, 3] float32 relative to `scene.centre`.
-            normals: [N, 3] unit vectors.
+            normals: [N, 3] unit vectors towards whoever asks; a source on the other side of a thin wall does not count.
         """
         away = points - self.centres[index]
         distance = away.norm(dim=1)
@@ -143,7 +144,8 @@ class SourceViews:
         # half a source pixel of roughness is allowed: leaves and rubble have no tangent plane to speak of
         tolerance = self.depth_absolute_m + (self.depth_relative + 0.25 * self.pixel_rad[index]) * distance
         near = (rows[..., 7] - distance[:, None]).abs() < (0.5 * distance + 1.0)[:, None]
-        weight = share * ((off_plane < tolerance[:, None]) & near) * rows[..., 6]
+        same_side = (toward * normals).sum(1) < 0
+        weight = share * ((off_plane < tolerance[:, None]) & near & same_side[:, None]) * rows[..., 6]
         return Lookup(*_blend_taps(rows[..., :3], weight), toward, distance)
 
     def at_directions(self, index: int, directions: Tensor) -> tuple[Tensor, Tensor]:
@@ -176,7 +178,9 @@ class SourceViews:
 
 
 def sky_from_views(views: SourceViews, directions: Tensor, near: list[tuple[int, float]]) -> tuple[Tensor, Tensor]:
-    """Sky by direction: the nearest picture where it sees the sky, the next where it does not.
+    """Sky by direction: the median of the nearest pictures that see the sky there.
+
+    The median, because a wire or a lamp that the mesh does not have crosses another part of the sky in each picture.
 
     Args:
         directions: [N, 3] unit, world.
@@ -185,13 +189,14 @@ def sky_from_views(views: SourceViews, directions: Tensor, near: list[tuple[int,
     Returns:
         colours [N, 3], and 1 where some picture sees the sky [N].
     """
-    total, weight = torch.zeros(len(directions), 3), torch.zeros(len(directions))
-    for rank, (index, count) in enumerate(near):
+    colours = []
+    for index, _ in near:
         rgb, seen = views.at_directions(index, directions)
-        seen = seen * count * 0.1**rank
-        total += rgb * seen[:, None]
-        weight += seen
-    return total / weight[:, None].clamp(min=1e-9), (weight > 1e-6).float()
+        colours.append(torch.where(seen[:, None] > 0.01, rgb, torch.nan))
+    stack = torch.stack(colours)
+    lower, upper = stack.nanmedian(0).values, -(-stack).nanmedian(0).values  # of an even number, torch takes one side
+    seen = torch.isfinite(lower[:, 0])
+    return torch.where(seen[:, None], (lower + upper) / 2, 0.0), seen.float()
 
 
 def local_rays(scene: RayScene, camera, pose: np.ndarray, offset: tuple[float, float]):

@@ -22,8 +22,10 @@ from rsnb.mesh.hash_grid import HashGrid
 from rsnb.mesh.image_based import NovelView
 from rsnb.mesh.renderer import RenderOptions, checked_pose, render
 from rsnb.mesh.scene import RayScene
-from rsnb.mesh.source_views import SourceViews, local_rays, sky_from_views
+from rsnb.mesh.source_views import SKY_VIEWS, SourceViews, local_rays, sky_from_views
 from rsnb.scenes import PosedImages
+
+MESH_OPTIONS = RenderOptions(supersample=2)  # the mesh colour must be an area average, as the pictures are
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,10 @@ class SurfaceFieldOptions:
     """
 
     levels: int = 6
-    log2_table: int = 16
+    log2_table: int = 17
     features: int = 2
-    coarsest_m: float = 2.0
-    finest_m: float = 0.08
+    coarsest_m: float = 4.0
+    finest_m: float = 0.12
     hidden: int = 48
     direction: bool = False
     footprint: bool = True
@@ -97,16 +99,17 @@ class SurfaceSamples:
 
 def surface_samples(views: SourceViews, mesh_options: RenderOptions | None = None) -> SurfaceSamples:
     """Every pixel of every source that shows a surface and no silhouette."""
-    options = replace(mesh_options or RenderOptions(), channels=("rgb",))
+    options = replace(mesh_options or MESH_OPTIONS, channels=("rgb",))
     parts = []
     for index in range(len(views)):
         camera, pose, rows = views.cameras[index], views.sources.world_to_cam[index], views.rows(index)
+        colours = torch.from_numpy(views.sources.images[index].reshape(3, -1).T.copy())
         mesh_rgb = torch.from_numpy(render(views.scene, camera, pose, options).rgb.reshape(3, -1).T.copy())
         surface = _surface(views.scene, camera, pose, (0.5, 0.5))
         use = rows[surface.index, 6] == 1
         keep = surface.index[use]
         parts.append(SurfaceSamples(surface.points[use], mesh_rgb[keep], surface.directions[use], surface.width_m[use],
-                                    rows[keep, :3]))
+                                    colours[keep]))
     return SurfaceSamples(*(torch.cat([getattr(p, name) for p in parts]) for name in parts[0].__dataclass_fields__))
 
 
@@ -209,11 +212,11 @@ class SurfaceField(torch.nn.Module):
         Args:
             scene: the mesh that the field was trained on.
             camera, world_to_cam: of the view.
-            mesh_options: how the mesh colour is rendered.
+            mesh_options: how the mesh colour is rendered; as in training (default: supersample 2).
             supersample: surface points a pixel and axis; 1 relies on the footprint alone, 2 smooths silhouettes.
         """
         pose = checked_pose(world_to_cam)
-        mesh = render(scene, camera, pose, mesh_options or RenderOptions())
+        mesh = render(scene, camera, pose, mesh_options or MESH_OPTIONS)
         mesh_rgb = torch.from_numpy(mesh.rgb.reshape(3, -1).T.copy())
         total, filled = torch.zeros_like(mesh_rgb), torch.zeros(len(mesh_rgb))
         offsets = sample_offsets(supersample) if supersample > 1 else [(0.5, 0.5)]
@@ -226,7 +229,7 @@ class SurfaceField(torch.nn.Module):
                 rgb[surface.index] = self.evaluate(samples)
                 filled[surface.index] += 1 / len(offsets)
             if self.views is not None and len(surface.sky):
-                sky, seen = sky_from_views(self.views, surface.sky_directions, self.views.nearest(pose, 5))
+                sky, seen = sky_from_views(self.views, surface.sky_directions, self.views.nearest(pose, SKY_VIEWS))
                 rgb[surface.sky] = torch.where(seen[:, None] > 0, sky, rgb[surface.sky])
             total += rgb / len(offsets)
         shape = (camera.height, camera.width)
