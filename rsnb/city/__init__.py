@@ -1,7 +1,7 @@
 """The procedural, seeded, georeferenced city that every notebook runs on.
 
-`build_district(CityOptions(seed=7), index=(0, 0))` gives a `District`: a textured mesh, the tables it was made from, and
-the exact truth about it (heights, semantic map, camera stations along the streets).
+`build_district(CityOptions(seed=7), index=(0, 0))` gives a `District`: a textured mesh, the tables it was made from,
+and the exact truth about it (heights, semantic map, camera stations along the streets).
 """
 
 from __future__ import annotations
@@ -17,6 +17,11 @@ _HOME = {
     "build_district": "district",
     "Stations": "stations",
     "Terrain": "terrain",
+    "StreetSceneOptions": "write_street_scene",
+    "ensure_street_scene": "write_street_scene",
+    "dataset_sha256": "store",
+    "TwinOptions": "twin",
+    "bake_twin": "twin",
 }
 
 __all__ = sorted(_HOME)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -81,7 +82,8 @@ def _car(model: str):
             y = sign * (half - 0.09)
             pane = [(0.2, y, 1.2), (1.35, y, 1.2), (0.95, sign * (half - 0.18), 1.8), (0.2, sign * (half - 0.18), 1.8)]
             pane = [(x, w + sign * 0.03, z) for x, w, z in pane]
-            shell.polygon(pane if sign < 0 else pane[::-1], _GLASS, [(0.25, 0.2), (0.25, 0.2), (0.25, 0.8), (0.25, 0.8)])
+            uv = [(0.25, 0.2), (0.25, 0.2), (0.25, 0.8), (0.25, 0.8)]
+            shell.polygon(pane if sign < 0 else pane[::-1], _GLASS, uv if sign < 0 else uv[::-1])
     for sign, kind, front in ((1, _LAMP, last), (-1, _TAIL, first)):
         for y in (-half + 0.24, half - 0.24):
             x = front[0] + sign * 0.015
@@ -136,20 +138,32 @@ def add_cars(parts: Parts, palette: Palette, places: np.ndarray, terrain: Terrai
     return ids
 
 
-def add_bridge_walls(parts: Parts, look: int, edges: np.ndarray, terrain: Terrain, lift_m: float) -> None:
-    """Stone parapets 0.95 m high and 0.3 m thick along the sides of bridges; edges [N, 2, 2], road on their left."""
+@dataclass(frozen=True)
+class WallKind:
+    """A long low body on the ground: material number, class, height and thickness in metres, metres per repeat."""
+
+    look: int
+    class_id: int
+    height_m: float
+    thickness_m: float
+    repeat_m: float
+
+
+def add_low_walls(parts: Parts, kind: WallKind, edges: np.ndarray, terrain: Terrain, lift_m: float) -> None:
+    """Bridge parapets or hedges along edges [N, 2, 2]; the body stands left of each edge."""
     for a, b in edges:
         along = (b - a) / max(np.hypot(*(b - a)), 1e-9)
-        inner = np.array([-along[1], along[0]]) * 0.3
+        inner = np.array([-along[1], along[0]]) * kind.thickness_m
         ring = np.array([a, b, b + inner, a + inner])
         ground = terrain(ring[:, 0], ring[:, 1]) + lift_m
-        low, high = np.column_stack([ring, ground - 0.05]), np.column_stack([ring, ground + 0.95])
+        low, high = np.column_stack([ring, ground - 0.1]), np.column_stack([ring, ground + kind.height_m])
+        v = kind.height_m / kind.repeat_m
         for k in range(4):
             m = (k + 1) % 4
-            length = np.hypot(*(ring[m] - ring[k])) / 2.0
-            uv = np.array([(0, 0), (length, 0), (length, 0.5), (0, 0.5)])
-            parts.quad(np.array([low[k], low[m], high[m], high[k]]), uv, look, PAVEMENT)
-        parts.quad(high, (high[:, :2] - (6000.0, 4500.0)) / 2.0, look, PAVEMENT)
+            u = np.hypot(*(ring[m] - ring[k])) / kind.repeat_m
+            uv = np.array([(0, 0), (u, 0), (u, v), (0, v)])
+            parts.quad(np.array([low[k], low[m], high[m], high[k]]), uv, kind.look, kind.class_id)
+        parts.quad(high, (high[:, :2] - (6000.0, 4500.0)) / kind.repeat_m, kind.look, kind.class_id)
 
 
 def _boxes(boxes) -> np.ndarray:
@@ -168,7 +182,8 @@ _BENCH = ((-0.8, -0.25, 0.4, 0.8, 0.25, 0.47), (-0.8, 0.22, 0.47, 0.8, 0.28, 0.9
           (0.6, -0.2, -0.05, 0.7, 0.2, 0.4))
 
 
-def add_fixtures(parts: Parts, palette: Palette, places: np.ndarray, kind: str, terrain: Terrain, lift_m: float) -> None:
+def add_fixtures(parts: Parts, palette: Palette, places: np.ndarray, kind: str, terrain: Terrain,
+                 lift_m: float) -> None:
     """Street lamps (arm along +x of their frame) or benches at [N, 3] x, y, angle; they count as pavement."""
     if len(places) == 0:
         return

@@ -22,7 +22,7 @@ class Lot:
         corner: [2] start of the front, metres; the front runs along `along`, the lot lies left of it.
         along, inward: [2] unit vectors; inward is left of along.
         width, depth: metres, along and across the front.
-        use: "house", "tower" or "shed".
+        use: "house", "tower", "shed", "nave" or "spire" (of a church).
         wing: (from along the front, width, length) of a wing behind the house, or None.
         blind: (right, left) sides that touch or almost touch a neighbour.
         block: number of the block.
@@ -89,7 +89,8 @@ def place_lots(layout: Layout, character: Character, rng) -> tuple[list[Lot], li
     lots: list[Lot] = []
     for number, (block, use) in enumerate(zip(layout.blocks, uses, strict=True)):
         if use == "tower":
-            lots += _tower(block, number, rng)
+            church = character.church and not any(lot.use == "nave" for lot in lots)
+            lots += _church(block, number, rng) if church else _tower(block, number, rng)
         elif use == "shed":
             lots += _along_edges(block, number, rng, layout, (18, 34), (14, 21), 5.0, 2.0, "shed")
         elif use == "house":
@@ -144,6 +145,28 @@ def _tower(block: Polygon, number: int, rng) -> list[Lot]:
                 lots.append(lot)
                 break
     return lots
+
+
+def _church(block: Polygon, number: int, rng) -> list[Lot]:
+    """A nave with a tower at one end, on an open square."""
+    box = shapely.oriented_envelope(block)
+    ring = shapely.get_coordinates(shapely.orient_polygons(box, exterior_cw=False))[:4]
+    sides = np.linalg.norm(np.roll(ring, -1, axis=0) - ring, axis=1)
+    k = int(np.argmax(sides))
+    along = (ring[(k + 1) % 4] - ring[k]) / sides[k]
+    inward = np.array([-along[1], along[0]])
+    if rng.random() < 0.5:
+        along, inward = -along, -inward
+    inside = block.buffer(-4)
+    for scale in (1.0, 0.85, 0.7, 0.55):
+        width, depth, tower = 30.0 * scale, 14.0 * scale, 8.5 * scale
+        corner = ring.mean(axis=0) - along * (width - tower) / 2 - inward * depth / 2
+        nave = Lot(corner, along, inward, width, depth, "nave", (False, False), number)
+        spire = Lot(corner - along * tower + inward * (depth - tower) / 2, along, inward, tower, tower, "spire",
+                    (False, False), number)
+        if inside.contains(nave.polygon()) and inside.contains(spire.polygon()):
+            return [nave, spire]
+    return []
 
 
 def _along_edges(block, number, rng, layout, widths, depths, gap, setback, use) -> list[Lot]:

@@ -76,6 +76,7 @@ class Character:
         shops: share of street fronts with a shop.
         facades: names of facade designs.
         yard: ground of the yards, "grass" or "paving".
+        church: whether the first high-rise block holds a church instead.
     """
 
     name: str
@@ -95,12 +96,13 @@ class Character:
     shops: float
     facades: tuple[str, ...]
     yard: str
+    church: bool = False
 
 
 OLD_TOWN = Character(
     "old town", (8, 16), ((84, 104), (74, 92)), (3, 6), (13, 22), (11, 13.5), 0.0, 0.0, 1, 1,
     {"gable": 0.32, "mansard": 0.28, "hip": 0.2, "flat": 0.2}, "canal", (1, 1), True, 0.6,
-    ("stucco", "ochre", "brick_red", "stone", "art_nouveau", "brick_dark", "mint", "office_stone"), "paving")
+    ("stucco", "ochre", "brick_red", "stone", "art_nouveau", "brick_dark", "mint", "office_stone"), "paving", True)
 GARDEN = Character(
     "garden suburb", (-24, -12), ((96, 118), (72, 88)), (1, 3), (10, 14), (9, 11), 8.0, 5.0, 2, 1,
     {"gable": 0.4, "hip": 0.3, "shed": 0.12, "flat": 0.18}, "pond", (1, 2), True, 0.05,
@@ -120,7 +122,7 @@ SLABS = Character(
 QUARTER = Character(
     "market quarter", (-16, -8), ((80, 100), (72, 92)), (3, 6), (12, 20), (10.5, 13), 0.0, 0.0, 2, 1,
     {"gable": 0.3, "hip": 0.25, "flat": 0.25, "stepped": 0.2}, "canal", (1, 1), True, 0.5,
-    ("ochre", "stucco", "brick_red", "mint", "stone", "balcony", "plaster_white"), "grass")
+    ("ochre", "stucco", "brick_red", "mint", "stone", "balcony", "plaster_white"), "grass", True)
 
 # PLAN[i][j]: i counts east, j counts north from district (0, 0).
 PLAN = (

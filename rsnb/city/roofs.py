@@ -1,14 +1,14 @@
-"""Roofs over rectangles: flat with parapet, gable, hip, mansard, shed, stepped, sawtooth.
+"""Roofs over rectangles: flat with parapet, gable, hip, mansard, shed, stepped, sawtooth, spire.
 
 All functions work in a house's own frame (x along the front, y inward, z up) and return lists of faces
-(corners [n, 3] counter-clockwise from outside, what) where `what` is "roof", "slope", "wall", "trim" or "flat".
+(corners [n, 3] counter-clockwise from outside, what) where `what` names a look of `HouseFrame`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-ROOF_TYPES = ("flat", "gable", "hip", "mansard", "shed", "stepped", "sawtooth")
+ROOF_TYPES = ("flat", "gable", "hip", "mansard", "shed", "stepped", "sawtooth", "spire")
 _PARAPET_M = 0.7
 _PLATE_M = 0.22
 
@@ -32,19 +32,21 @@ def roof_faces(kind: str, width: float, depth: float, z: float, detail: str, bli
     if kind == "gable":
         return _gable(width, depth, z, over, left, right, full)
     if kind == "hip":
-        rise = 0.36 * min(width, depth)
-        return _hip((-over, -over, width + over, depth + over), z - 0.72 * over, rise + 0.72 * over, full)
+        up = rise("hip", width, depth)
+        return _hip((-over, -over, width + over, depth + over), z - 0.72 * over, up + 0.72 * over, full)
     if kind == "mansard":
         return _mansard(width, depth, z, full)
     if kind == "shed":
         return _shed(width, depth, z, over, full)
+    if kind == "spire":
+        return _hip((-over, -over, width + over, depth + over), z, rise("spire", width, depth), full, "copper")
     return _sawtooth(width, depth, z)
 
 
 def rise(kind: str, width: float, depth: float) -> float:
     """Height of the highest point of a roof above the wall tops, metres (parapets not counted)."""
     return {"gable": 0.42 * depth, "hip": 0.36 * min(width, depth), "mansard": 2.7 + 0.12 * min(width, depth),
-            "shed": 0.16 * depth, "sawtooth": 2.2}.get(kind, 0.0)
+            "shed": 0.16 * depth, "sawtooth": 2.2, "spire": 2.1 * min(width, depth)}.get(kind, 0.0)
 
 
 def _flat(w, d, z, full):
