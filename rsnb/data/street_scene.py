@@ -67,7 +67,7 @@ def locate_street_scene(root: str | Path, panos: str | Path | None = None) -> St
 
 def mesh_groups(
     path: str | Path,
-    places: np.ndarray,
+    places: np.ndarray | None,
     georeference: Georeference = HELSINKI,
     options: ReadOptions = DEFAULTS,
 ) -> Iterator[tuple[np.ndarray, TexturedMesh]]:
@@ -78,7 +78,7 @@ def mesh_groups(
 
     Args:
         path: mesh file or folder.
-        places: [N, 2 or 3] model metres of `georeference`.
+        places: [N, 2 or 3] model metres of `georeference`, or None: then a large tiling gives its middle tile.
         georeference, options: as for `read_mesh`.
 
     Yields:
@@ -87,11 +87,17 @@ def mesh_groups(
     Raises:
         InputError: a place lies in a tile that is not there (tilings only), or what the readers find.
     """
-    path, places = Path(path), np.atleast_2d(np.asarray(places, float))
+    path = Path(path)
     tiles = find_tiles(path) if path.is_dir() else {}
     if len(tiles) <= TILES_AT_ONCE:
-        yield np.arange(len(places)), read_mesh(path, georeference, options)
+        yield np.arange(0 if places is None else len(places)), read_mesh(path, georeference, options)
         return
+    if places is None:
+        middle = np.median(np.array(list(tiles)), axis=0)
+        nearest = min(tiles, key=lambda tile: float(np.abs(np.array(tile) - middle).sum()))
+        yield np.arange(0), read_tiles(path, nearest, georeference, options=options)
+        return
+    places = np.atleast_2d(np.asarray(places, float))
     own = [tile_of(x, y, georeference) for x, y in places[:, :2]]
     for tile in sorted(set(own)):
         index = np.flatnonzero([Tile(*o) == tile for o in own])

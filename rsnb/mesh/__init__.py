@@ -24,6 +24,22 @@ _HOME = {
     "solve_pose": "pose",
     "PoseOptions": "pose",
     "PoseSolution": "pose",
+    "ImageBasedOptions": "image_based",
+    "ImageBasedRenderer": "image_based",
+    "SurfaceField": "surface_field",
+    "SurfaceFieldOptions": "surface_field",
+    "score_novel_views": "novel_views",
+    "predict_views": "novel_views",
+    "pose_error_curve": "novel_views",
+    "compare_with_panorama": "consistency",
+    "render_rays": "ray_bundle",
+    "find_viewpoints": "viewpoints",
+    "ground_height": "viewpoints",
+    "stand_at": "viewpoints",
+    "stand_at_lonlat": "viewpoints",
+    "drive": "paths",
+    "flight": "paths",
+    "nadir_view": "paths",
 }
 __all__ = sorted(_HOME)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from rsnb.errors import InputError
 from rsnb.geometry import poses
+from rsnb.geometry.georeference import Projector
 from rsnb.mesh.scene import RayScene
 
 RINGS_M = (2.0, 5.0, 10.0, 20.0, 40.0)  # where to look for ground beside a place that has none below it
@@ -92,6 +93,52 @@ def find_viewpoints(scene: RayScene, count: int, camera_height_m: float = 2.0, s
         if len(chosen) < count and min(apart, default=np.inf) >= spacing:
             chosen.append(int(index))
     return poses.pose_from_heading(eyes[chosen], heading[chosen], np.zeros(len(chosen)))
+
+
+def stand_at(scene: RayScene, places: np.ndarray, camera_height_m: float = 2.5, heading: np.ndarray | None = None,
+             pitch: float = 0.0) -> np.ndarray:  # fmt: skip
+    """Poses at given places, at a height above the ground that lies there.
+
+    Args:
+        scene: the city model.
+        places: [N, 2 or 3] model x and y, metres (a z is ignored: lists have none worth having).
+        camera_height_m: above the ground.
+        heading: [N] or one, radians from the model's y axis; None = along the longest free view, which is the street.
+        pitch: radians, up positive.
+
+    Returns:
+        world_to_cam [N, 4, 4] float64.
+    """
+    places = np.atleast_2d(np.asarray(places, np.float64))[:, :2]
+    eyes = np.c_[places, ground_height(scene, places) + camera_height_m]
+    bearing = longest_view(scene, eyes) if heading is None else np.broadcast_to(heading, len(eyes))
+    return poses.pose_from_heading(eyes, bearing, np.full(len(eyes), float(pitch)))
+
+
+def stand_at_lonlat(scene: RayScene, lat: np.ndarray, lon: np.ndarray, camera_height_m: float = 2.5,
+                    heading: float | str = "auto", pitch_deg: float = 0.0) -> np.ndarray:  # fmt: skip
+    """`stand_at` for geographic places, as panorama lists give them; angles in degrees.
+
+    Args:
+        scene: the city model; its mesh needs a georeference with a CRS.
+        lat, lon: [N] degrees.
+        heading: bearing from true north, a number or its text, or "auto".
+
+    Returns:
+        world_to_cam [N, 4, 4]; headings are turned to grid north by each place's meridian convergence.
+
+    Raises:
+        InputError: no CRS, a place outside it, or a heading that is no number.
+    """
+    projector = Projector(scene.mesh.georeference)
+    lat, lon = np.atleast_1d(lat), np.atleast_1d(lon)
+    bearing = None
+    if heading != "auto":
+        try:
+            bearing = np.radians(float(heading)) - projector.convergence(lat, lon)
+        except ValueError:
+            raise InputError(f"{heading!r} is no heading", where="heading", mend='Use degrees or "auto"') from None
+    return stand_at(scene, projector.to_model(lat, lon), camera_height_m, bearing, np.radians(pitch_deg))
 
 
 def longest_view(scene: RayScene, eyes: np.ndarray) -> np.ndarray:

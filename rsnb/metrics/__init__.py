@@ -22,6 +22,7 @@ _HOME = {
     "height_errors": "depth",
     "angular_error": "depth",
     "rotation_error": "depth",
+    "pose_errors": "depth",
 }
 __all__ = sorted(_HOME)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rsnb.errors import InputError
-from rsnb.geometry.poses import rotation_angle
+from rsnb.geometry.poses import camera_centre, rotation_angle
 
 
 def depth_errors(pred, true, mask=None, thresholds: Sequence[float] = (1.25, 1.25**2, 1.25**3)) -> dict[str, float]:
@@ -137,3 +137,18 @@ def _checked(pred, true, mask, where: str) -> tuple[np.ndarray, np.ndarray, np.n
     if not mask.any():
         raise InputError("the mask leaves nothing to score", where=where, mend="Widen the mask")
     return pred, true, mask
+
+
+def pose_errors(pred, true) -> tuple[np.ndarray, np.ndarray]:
+    """Distance between camera centres [...] in metres and angle between rotations [...] in radians.
+
+    Args:
+        pred, true: world_to_cam [..., 4, 4] of one shape.
+
+    Raises:
+        InputError: shapes differ.
+    """
+    pred, true = np.asarray(pred, np.float64), np.asarray(true, np.float64)
+    if pred.shape != true.shape:
+        raise InputError(f"poses {pred.shape} and {true.shape} differ in shape", where="pose_errors")
+    return np.linalg.norm(camera_centre(pred) - camera_centre(true), axis=-1), rotation_angle(pred, true)

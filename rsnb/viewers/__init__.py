@@ -11,6 +11,7 @@ import importlib
 _HOME = {
     "show": "style",
     "image_grid": "style",
+    "show_table": "style",
     "PALETTE": "style",
     "depth_colours": "colours",
     "label_colours": "colours",

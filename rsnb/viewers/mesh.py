@@ -146,14 +146,22 @@ def pose_error_curve(labels: Sequence[str], psnr_db: Sequence[float], mesh_only_
     return fig
 
 
-def ray_profile(distance_a: np.ndarray, distance_b: np.ndarray, labels: Sequence[str], bearing_deg: np.ndarray,
-                width=11.0, height=2.6) -> Figure:  # fmt: skip
-    """Two distances along the same bearings: do panorama and perspective see the same walls?"""
-    fig, axes = subplots(1, 1, width, height)
-    axes[0, 0].plot(bearing_deg, distance_a, color=PALETTE["ours"], lw=4, alpha=0.35, label=labels[0])
-    axes[0, 0].plot(bearing_deg, distance_b, color=PALETTE["ours2"], lw=1.2, label=labels[1])
-    axes[0, 0].set(xlabel="bearing, degrees clockwise from north", ylabel="distance, m", yscale="log")
-    axes[0, 0].legend(fontsize=9)
+def panorama_profile(
+    panorama: np.ndarray,  # [3, H, W], its middle column looks north
+    bearing_deg: np.ndarray,  # [N]
+    panorama_m: np.ndarray,  # [N]
+    view_m: np.ndarray,  # [N]
+    width: float = 11.0,
+) -> Figure:
+    """A panorama, and below it the distances along the horizon that it and a perspective picture show."""
+    fig, axes = subplots(2, 1, width, width / 2 + 2.2, height_ratios=(width / 2, 2.0))
+    draw_image(axes[0, 0], panorama, "panorama, north in the middle")
+    column = (np.mod(bearing_deg / 360 + 0.5, 1)) * panorama.shape[2]
+    axes[0, 0].plot(column, np.full(len(column), panorama.shape[1] / 2), ".", ms=2, color=PALETTE["accent"])
+    axes[1, 0].plot(bearing_deg, panorama_m, color=PALETTE["ours"], lw=5, alpha=0.35, label="panorama")
+    axes[1, 0].plot(bearing_deg, view_m, color=PALETTE["ours2"], lw=1.2, label="perspective")
+    axes[1, 0].set(xlabel="bearing along the dotted line, degrees from north", ylabel="distance, m", yscale="log")
+    axes[1, 0].legend(fontsize=9)
     return fig
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -101,6 +101,27 @@ def show(fig: Figure, path: str | Path | None = None) -> Path | None:
     display_picture(buffer.getvalue(), photograph=any(ax.images for ax in fig.axes))
     plt.close(fig)
     return None if path is None else Path(path)
+
+
+def show_table(rows: Sequence[Mapping[str, object]], headings: Mapping[str, str] | None = None) -> None:
+    """Display rows as a table; numbers with two or three digits, columns in the order of the first row.
+
+    Args:
+        rows: one mapping a row, all with the same keys.
+        headings: {key: column heading}; keys that are missing stand for themselves.
+    """
+    from IPython.display import Markdown, display
+
+    columns = list(rows[0])
+    lines = [" | ".join(str((headings or {}).get(c, c)) for c in columns), " | ".join("---" for _ in columns)]
+    lines += [" | ".join(_cell(row[c]) for c in columns) for row in rows]
+    display(Markdown("\n".join(f"| {line} |" for line in lines)))
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}"
+    return str(value)
 
 
 def display_picture(png: bytes, photograph: bool) -> None:

@@ -50,6 +50,9 @@ def test_many_tiles_come_as_each_places_tile_with_its_neighbours(tmp_path):
         assert len(mesh.faces) == 9
         low = mesh.bounds[0, 0] + mesh.georeference.origin[0] - 25_490_000
         assert low == pytest.approx(250 * (tile - 1 - 1960))
+    (none, mesh), = mesh_groups(tmp_path, None, HELSINKI)
+    assert len(none) == 0 and len(mesh.faces) == 9  # the middle tile, 1982, with its neighbours
+    assert mesh.bounds[0, 0] + mesh.georeference.origin[0] - 25_490_000 == pytest.approx(250 * (1981 - 1960))
     with pytest.raises(InputError, match=r"Tile_\+1990"):
         list(mesh_groups(tmp_path, np.array([[7550.0, 4800.0]]), HELSINKI))
 

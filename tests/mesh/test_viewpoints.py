@@ -1,11 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from rsnb.errors import InputError
 from rsnb.geometry import poses
+from rsnb.geometry.georeference import model_to_lonlat
 from rsnb.mesh.scene import RayScene
-from rsnb.mesh.viewpoints import find_viewpoints, ground_height
-from rsnb.scenes import Material, TexturedMesh
+from rsnb.mesh.viewpoints import find_viewpoints, ground_height, stand_at_lonlat
+from rsnb.scenes import Georeference, Material, TexturedMesh
 
 
 def scene_of(triangles) -> RayScene:
@@ -61,3 +64,15 @@ def test_found_viewpoints_stand_in_the_street_and_look_along_it():
 def test_a_closed_room_has_no_viewpoint():
     with pytest.raises(InputError, match="no place to stand"):
         find_viewpoints(scene_of(slab(-1e3, -1e3, 1e3, 1e3, 0) + slab(-1e3, -1e3, 1e3, 1e3, 3)), 2)
+
+
+def test_geographic_places_are_projected_and_true_north_is_turned_to_grid_north():
+    here = Georeference("EPSG:3067", (385000.0, 6672000.0, 0.0))  # Finland's national grid: 1.8 degrees of convergence
+    flat = scene_of(slab(-900, -900, 2000, 2000, 5.0)).mesh
+    lat, lon = model_to_lonlat(np.array([[120.0, 340.0]]), here)
+    view = stand_at_lonlat(RayScene(replace(flat, georeference=here)), lat, lon, 1.5, "30", 10.0)[0]
+    assert poses.camera_centre(view) == pytest.approx([120.0, 340.0, 6.5], abs=1e-3)
+    heading, pitch, _ = np.degrees(poses.heading_pitch_roll(view))
+    assert heading == pytest.approx(30 + 1.8, abs=0.05) and pitch == pytest.approx(10.0)
+    with pytest.raises(InputError, match="north"):
+        stand_at_lonlat(RayScene(replace(flat, georeference=here)), lat, lon, heading="north")

@@ -10,7 +10,7 @@ import torch
 
 from rsnb.errors import InputError
 from rsnb.geometry import poses
-from rsnb.metrics import angular_error, depth_errors, height_errors, rotation_error
+from rsnb.metrics import angular_error, depth_errors, height_errors, pose_errors, rotation_error
 
 
 def test_depth_errors_by_hand():
@@ -112,3 +112,10 @@ def test_angles_between_rotations():
     turned = poses.pose_from_heading([5, 5, 5], 0.2, 0.4)  # pitched up by 0.3 more; the place does not matter
     assert rotation_error(a, turned) == pytest.approx(0.3)
     assert rotation_error(torch.tensor(a), torch.tensor(a)) == 0
+
+
+def test_pose_errors_of_a_known_shift_and_turn():
+    true = poses.pose_from_heading(np.array([[6000.0, 4500.0, 2.0]] * 2), 0.3)
+    pred = poses.pose_from_heading(np.array([[6003.0, 4504.0, 2.0], [6000.0, 4500.0, 2.0]]), np.array([0.3, 0.3 + 0.02]))
+    metres, angle = pose_errors(pred, true)
+    assert metres == pytest.approx([5.0, 0.0], abs=1e-9) and angle == pytest.approx([0.0, 0.02], abs=1e-9)

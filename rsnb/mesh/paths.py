@@ -1,0 +1,74 @@
+"""Camera paths that need nothing but the mesh: around it, along a street, straight down on it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rsnb.errors import InputError
+from rsnb.geometry import poses
+from rsnb.geometry.cameras import NadirCamera
+from rsnb.mesh.scene import RayScene
+from rsnb.mesh.viewpoints import ground_height
+
+CLEARANCE_M = 4.0  # a drive ends this far before what stands in its way
+
+
+def flight(bounds: np.ndarray, count: int, start: float = np.pi) -> np.ndarray:
+    """Poses on a circle around a model that look down on its middle.
+
+    Args:
+        bounds: [2, 3] lowest and highest corner, model metres.
+        count: poses, evenly spaced; start: bearing of the first from the middle, radians.
+
+    Returns:
+        world_to_cam [count, 4, 4].
+    """
+    low, high = np.asarray(bounds, np.float64)
+    middle = (low + high) / 2
+    half = np.linalg.norm((high - low)[:2]) / 2
+    bearing = start + np.arange(count) * (2 * np.pi / count)
+    around = np.stack([np.sin(bearing), np.cos(bearing), np.full(count, 0.75)], axis=1)
+    eyes = np.array([middle[0], middle[1], low[2]]) + 0.95 * half * around
+    target = np.array([middle[0], middle[1], low[2] + 0.2 * (high - low)[2]])
+    return poses.look_at(eyes, np.broadcast_to(target, eyes.shape))
+
+
+def drive(scene: RayScene, start: np.ndarray, frames: int, camera_height_m=2.5, step_m=0.8) -> np.ndarray:
+    """Poses straight ahead from a pose, at a height above the ground, ending before what stands in the way.
+
+    Args:
+        scene: the model.
+        start: [4, 4] world_to_cam; its heading is the direction of travel.
+        frames: number of poses.
+        camera_height_m: above the ground; bumps are smoothed over some metres.
+        step_m: metres a frame, less where the way is short.
+
+    Returns:
+        world_to_cam [frames, 4, 4].
+    """
+    if frames < 1:
+        raise InputError(f"a drive of {frames} frames", where="drive", mend="Give 1 or more")
+    heading = float(poses.heading_pitch_roll(start)[0])
+    eye = poses.camera_centre(start)
+    ahead = np.array([np.sin(heading), np.cos(heading)])
+    free = float(scene.cast(eye, np.array([*ahead, 0.0])).distance)
+    step = min(step_m, max(0.0, free - CLEARANCE_M) / max(frames - 1, 1))
+    places = eye[:2] + np.arange(frames)[:, None] * step * ahead
+    height = ground_height(scene, places)
+    if frames >= 9:
+        height = np.convolve(np.pad(height, 4, mode="edge"), np.full(9, 1 / 9), mode="valid")
+    return poses.pose_from_heading(np.c_[places, height + camera_height_m], np.full(frames, heading))
+
+
+def nadir_view(bounds: np.ndarray, gsd_m: float) -> tuple[NadirCamera, np.ndarray]:
+    """Camera and pose [4, 4] straight above a model, covering it with pixels of `gsd_m` metres, north at the top.
+
+    The corner lies on a multiple of the pixel size, so that rasters of neighbouring pieces fit together.
+    """
+    if not gsd_m > 0:
+        raise InputError(f"the ground sampling distance is {gsd_m}", where="gsd", mend="Give metres above 0")
+    low, high = np.asarray(bounds, np.float64)
+    west, south = np.floor(low[:2] / gsd_m + 1e-6) * gsd_m
+    columns, rows = (int(n) for n in np.ceil((high[:2] - (west, south)) / gsd_m - 1e-6))
+    centre = (west + columns / 2 * gsd_m, south + rows / 2 * gsd_m, high[2] + 10.0)
+    return NadirCamera(gsd_m, columns, rows), poses.nadir_pose(np.array(centre))

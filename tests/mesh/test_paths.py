@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+
+from rsnb.errors import InputError
+from rsnb.geometry import poses
+from rsnb.geometry.cameras import project_points
+from rsnb.mesh import RayScene
+from rsnb.mesh.paths import drive, flight, nadir_view
+from rsnb.scenes import Material, TexturedMesh
+
+
+def street(wall_at: float) -> RayScene:
+    """Ground that climbs 5 % to the north, and a wall across it."""
+    ground = [(-50, -50, -2.5), (50, -50, -2.5), (50, 200, 10.0), (-50, 200, 10.0)]
+    wall = [(-50, wall_at, 0), (50, wall_at, 0), (50, wall_at, 40), (-50, wall_at, 40)]
+    faces = np.array([[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]], np.int32)
+    none = np.zeros(4, np.int32)
+    return RayScene(TexturedMesh(np.array(ground + wall, float), faces, np.zeros((4, 3, 2), np.float32), none,
+                                 (Material("plain"),), none))
+
+
+def test_a_drive_follows_the_ground_and_stops_before_the_wall():
+    start = poses.pose_from_heading((3.0, 0.0, 2.5), 0.0)
+    way = drive(street(30.0), start, 40, camera_height_m=2.5, step_m=1.0)
+    x, y, z = poses.camera_centre(way).T
+    assert x == pytest.approx(np.full(40, 3.0)) and y[-1] == pytest.approx(26.0, abs=1e-3)  # 4 m before the wall
+    assert z[5:-5] == pytest.approx(0.05 * y[5:-5] + 2.5, abs=1e-3)
+    free = drive(street(190.0), start, 40, step_m=1.0)
+    assert poses.camera_centre(free)[-1, 1] == pytest.approx(39.0)
+
+
+def test_a_flight_looks_at_the_middle_from_all_sides():
+    bounds = np.array([[0, 0, 0], [100, 60, 20.0]])
+    views = flight(bounds, 8)
+    centre = poses.camera_centre(views)
+    assert np.allclose(centre.mean(axis=0)[:2], (50, 30)) and (centre[:, 2] > 20).all()
+    assert centre[0] == pytest.approx([50, 30 - 0.95 * np.hypot(50, 30), 0.95 * np.hypot(50, 30) * 0.75])
+    forward = views[:, 2, :3]
+    reach = (4.0 - centre[:, 2]) / forward[:, 2]
+    assert np.allclose(centre + reach[:, None] * forward, (50, 30, 4.0))
+
+
+def test_the_nadir_view_covers_the_model_on_a_whole_grid():
+    camera, pose = nadir_view(np.array([[100.3, 200.2, 0], [109.9, 205.0, 7]]), 0.5)
+    assert (camera.width, camera.height) == (20, 10)  # x 100.0 .. 110.0, y 200.0 .. 205.0
+    pixel = project_points(camera, pose, np.array([[100.0, 205.0, 0.0], [110.0, 200.0, 3.0]]))[0]
+    assert np.allclose(pixel, [[0, 0], [20, 10]])
+    with pytest.raises(InputError, match="gsd"):
+        nadir_view(np.zeros((2, 3)), 0.0)
