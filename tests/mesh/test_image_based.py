@@ -128,7 +128,11 @@ def test_pinhole_lookup_returns_the_colour_of_the_place():
     directions = camera.rays(pixels)[1].numpy() @ cam_to_world[:3, :3].T
     hits = scene.cast(cam_to_world[:3, 3], directions)
     points = cam_to_world[:3, 3] + directions * hits.distance[:, None]
-    look = views.at_points(0, torch.tensor(points - scene.centre).float(), torch.tensor(scene.normal[hits.prim]))
+    normals = scene.normal[hits.prim]
+    normals = normals * -np.sign((normals * directions).sum(1, keepdims=True)).astype(np.float32)
+    local = torch.tensor(points - scene.centre).float()
+    look = views.at_points(0, local, torch.tensor(normals))
+    assert (views.at_points(0, local, torch.tensor(-normals)).seen == 0).all()  # asked from behind the wall
     # bilinear in the picture, not on the wall: off by the curvature of the perspective, under 2 cm here
     assert np.abs(look.rgb.numpy() * 40 - 20 - points).max() < 0.02
     assert (look.seen > 0.9).all()
