@@ -16,7 +16,7 @@ import numpy as np
 
 LANES = 16
 _FLOAT3, _UINT3, _ROBUST, _COHERENT = 0x9003, 0x5003, 1 << 2, 1 << 16
-_INDEX_BUFFER, _VERTEX_BUFFER, _TRIANGLES = 0, 1, 0
+_INDEX_BUFFER, _VERTEX_BUFFER, _TRIANGLES, _VERSION = 0, 1, 0, 0
 
 
 class Engine(NamedTuple):
@@ -36,7 +36,13 @@ class PacketTree:
         pointer = ctypes.c_void_p
         for name in ("rtcNewDevice", "rtcNewScene", "rtcNewGeometry"):
             getattr(library, name).restype = pointer
+        library.rtcGetDeviceProperty.restype = ctypes.c_ssize_t
         self._device = pointer(library.rtcNewDevice(None))
+        version = library.rtcGetDeviceProperty(self._device, _VERSION)
+        if version // 10000 != 4:
+            # Embree 3 has functions of the same names that take other arguments.
+            library.rtcReleaseDevice(self._device)
+            raise OSError(f"Embree {version} is not version 4")
         self._scene = pointer(library.rtcNewScene(self._device))
         library.rtcSetSceneFlags(self._scene, _ROBUST)
         # Embree reads 16 bytes at the last vertex: one row more than there are vertices.
@@ -71,7 +77,7 @@ class PacketTree:
 
         n = len(directions)
         out = np.empty(n, np.float32), np.empty(n, np.int32), np.empty(n, np.float32), np.empty(n, np.float32)
-        origins, directions = np.ascontiguousarray(origins), np.ascontiguousarray(directions)
+        origins, directions = plain(origins), plain(directions)
         run_in_parts(lambda first, last: cast_rays(self.engine, origins, directions, *out, first, last), n, threads)
         return out
 
@@ -81,9 +87,14 @@ class PacketTree:
 
         n = len(directions)
         out = np.empty(n, np.bool_)
-        origins, directions = np.ascontiguousarray(origins), np.ascontiguousarray(directions)
+        origins, directions, limit = plain(origins), plain(directions), plain(limit)
         run_in_parts(lambda a, b: occluded_rays(self.engine, origins, directions, limit, out, a, b), n, threads)
         return out
+
+
+def plain(array: np.ndarray) -> np.ndarray:
+    """The array, or a copy where it is read-only or not contiguous: the loops would be compiled anew for those."""
+    return array if array.flags.writeable and array.flags.c_contiguous else np.array(array, order="C")
 
 
 def build_packet_tree(vertices: np.ndarray, faces: np.ndarray) -> PacketTree | None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from rsnb.mesh.camera_rays import camera_rays
-from rsnb.mesh.packets import run_in_parts
+from rsnb.mesh.packets import plain, run_in_parts
 from rsnb.mesh.scene import Hits, RayScene
 from rsnb.mesh.shading import MIN_COSINE, SurfacePoints, albedo, facing_normal, lit
 from rsnb.mesh.sky import Sky, sky_colour
@@ -140,7 +140,7 @@ class Pass:
         else:
             colour = albedo(tables, points, cosine, self.frame.bias, options.trilinear)
         if options.sun is not None:
-            colour = lit(self.scene, points, colour, normal, options.sun,
+            colour = lit(self.scene, tables, points, colour, normal, options.sun,
                          shadow_rays=options.shadow_rays if options.shadows else 0,
                          ambient_rays=options.ambient_rays, ambient_distance=options.ambient_distance)
         if options.haze_m is not None:
@@ -177,8 +177,9 @@ def kernel_tables(scene: RayScene):
         rgb = np.empty((0, 9), np.float32)
         if mesh.vertex_rgb is not None:
             rgb = (mesh.vertex_rgb[mesh.faces].reshape(n, 9).astype(np.float32)) / np.float32(255.0)
-        uv = np.ascontiguousarray(mesh.uv, np.float32).reshape(n, 6)
-        faces = FaceTables(uv, scene.normal, scene.texel_level, scene.material, scene.semantic, scene.instance, rgb)
+        uv = np.asarray(mesh.uv, np.float32).reshape(n, 6)
+        tables = uv, scene.normal, scene.texel_level, scene.material, scene.semantic, scene.instance, rgb
+        faces = FaceTables(*(plain(table) for table in tables))
         words = bank.texels.view(np.uint32).reshape(-1)
         textures = Textures(words, bank.offset, bank.width, bank.height, bank.last_level, bank.rgb)
         scene.kernel_tables = faces, textures

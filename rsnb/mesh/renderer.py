@@ -32,7 +32,8 @@ class RenderOptions:
     Attributes:
         supersample: colour rays a pixel and axis; 1, 2, 3 or 4 are useful (cost grows with the square).
         trilinear: blend two mip levels (no visible steps on the ground); False takes the nearest one.
-        mip_bias: added to the mip level; negative is sharper and aliases more.
+        mip_bias: added to the mip level; negative is sharper and aliases more. -0.5 is nearest to 144 rays a pixel in
+            street, panorama and nadir views of the city, for 1 to 9 rays a pixel.
         sun: None = unlit, colour = texture (right for photogrammetry, whose textures hold light already).
         shadows: the sun casts shadows. shadow_rays: rays to the sun, more than 1 for soft edges.
         ambient_rays: rays that darken corners (ambient occlusion), 0 = none; needs a sun.
@@ -49,7 +50,7 @@ class RenderOptions:
 
     supersample: int = 1
     trilinear: bool = True
-    mip_bias: float = -0.25
+    mip_bias: float = -0.5
     sun: Sun | None = None
     shadows: bool = False
     shadow_rays: int = 1

@@ -109,11 +109,12 @@ def interpolate(corners: torch.Tensor, u: torch.Tensor, v: torch.Tensor) -> torc
     return first + u[:, None] * (second - first) + v[:, None] * (third - first)
 
 
-def lit(scene: RayScene, points: SurfacePoints, colour: torch.Tensor, normal: torch.Tensor, sun: Sun, *,
-        shadow_rays: int, ambient_rays: int, ambient_distance: float) -> torch.Tensor:
+def lit(scene: RayScene, tables: SceneTensors, points: SurfacePoints, colour: torch.Tensor, normal: torch.Tensor,
+        sun: Sun, *, shadow_rays: int, ambient_rays: int, ambient_distance: float) -> torch.Tensor:
     """Colour [N, 3] under sun and sky.
 
     Args:
+        scene: casts the rays (on the CPU). tables: of the scene, on the device of all else.
         colour: [N, 3] albedo as stored (display gamma).
         normal: [N, 3], towards the viewer.
         shadow_rays: 0 = no cast shadows, 1 = hard, more = soft by `sun.radius`.
@@ -131,7 +132,7 @@ def lit(scene: RayScene, points: SurfacePoints, colour: torch.Tensor, normal: to
         direct = (normal * row(sun.direction)).sum(1)
         if sun.foliage:
             classes = torch.tensor(sun.foliage, dtype=torch.int32, device=direct.device)
-            leaf = torch.isin(scene.tensors(str(direct.device)).semantic[points.prim], classes)
+            leaf = torch.isin(tables.semantic[points.prim], classes)
             direct = torch.where(leaf, LEAF_LIGHT * (1.0 + LEAF_CONTRAST * direct), direct)
             lamp = start + leaf[:, None] * (LEAF_DEPTH_M * row(sun.direction))
         direct = direct.clamp(min=0.0)
