@@ -33,7 +33,8 @@ def label_colours(labels: np.ndarray, classes: Sequence[SemanticClass]) -> np.nd
     """Class ids to the display colours of the table; 0 = light grey."""
     table = np.tile(np.asarray(SKY), (max([0, *(c.id for c in classes)]) + 1, 1))
     for c in classes:
-        table[c.id] = np.asarray(c.rgb) / 255.0
+        if c.id != 0:
+            table[c.id] = np.asarray(c.rgb) / 255.0
     return np.moveaxis(table[labels], -1, 0)
 
 

@@ -26,7 +26,7 @@ def render_panel(renderings: Sequence, titles: Sequence[str], classes: Sequence[
         draw_image(axes[row, 0], out.rgb, title)
         draw_image(axes[row, 1], colours.depth_colours(out.depth), f"depth, {span}, near bright")
         draw_image(axes[row, 2], colours.label_colours(out.semantic, classes), "class", interpolation="nearest")
-        draw_image(axes[row, 3], colours.normal_colours(out.normal), "normal: red east, green north, blue up")
+        draw_image(axes[row, 3], colours.normal_colours(out.normal), "normal (east, north, up)")
     seen = set(np.unique(np.concatenate([r.semantic.ravel() for r in renderings])).tolist())
     class_legend(fig, [c for c in classes if c.id in seen])
     return fig
@@ -34,7 +34,7 @@ def render_panel(renderings: Sequence, titles: Sequence[str], classes: Sequence[
 
 def class_legend(fig: Figure, classes: Sequence[SemanticClass]) -> None:
     """A row of colour patches below the figure."""
-    patches = [Patch(color=np.asarray(c.rgb) / 255, label=c.name.replace("_", " ")) for c in classes]
+    patches = [Patch(color=np.asarray(c.rgb) / 255, label=c.name.replace("_", " ")) for c in classes if c.id != 0]
     if patches:
         columns = min(len(patches), 10)
         fig.legend(handles=patches, loc="outside lower center", ncols=columns, fontsize=9, handlelength=1.0)
@@ -55,9 +55,9 @@ def nadir_maps(
     shown = draw_image(axes[0, 1], dsm, "surface height (DSM)", cmap="cividis")
     fig.colorbar(shown, ax=axes[0, 1], label="m", shrink=0.75, pad=0.02)
     draw_image(axes[0, 2], colours.label_colours(semantic, classes), "class", interpolation="nearest")
-    ticks = 0.022 * rgb.shape[2] * np.stack([np.sin(headings), -np.cos(headings)], axis=1)
-    axes[0, 0].plot(*cameras_px.T, "o", ms=3.5, color=PALETTE["accent"], mec="black", mew=0.5)
-    axes[0, 0].quiver(*cameras_px.T, *ticks.T, angles="xy", scale_units="xy", scale=1, width=0.004,
+    ticks = 0.045 * rgb.shape[2] * np.stack([np.sin(headings), -np.cos(headings)], axis=1)
+    axes[0, 0].plot(*cameras_px.T, "o", ms=5, color=PALETTE["accent"], mec="black", mew=0.6)
+    axes[0, 0].quiver(*cameras_px.T, *ticks.T, angles="xy", scale_units="xy", scale=1, width=0.007,
                       color=PALETTE["accent"])
     class_legend(fig, [c for c in classes if (semantic == c.id).any()])
     return fig
@@ -113,19 +113,22 @@ def novel_view_rows(
 
 
 def score_strips(scores: Mapping[str, Sequence[float]], distance_m: Sequence[float], width=11.0, height=3.4) -> Figure:
-    """PSNR of every left-out view: as a strip a method (median as a line), and against the distance to a source."""
+    """PSNR of every left-out view: as a strip a method with its median, and view by view, the hardest first."""
     shades = [PALETTE[key] for key in ("baseline", "ours", "ours2", "good", "accent", "truth")]
-    fig, axes = subplots(1, 2, width, height, width_ratios=(1, 1.4))
+    fig, axes = subplots(1, 2, width, height, width_ratios=(1, 1.5))
+    order = np.argsort(np.asarray(list(scores.values())[min(1, len(scores) - 1)]), kind="stable")
     for index, (method, values) in enumerate(scores.items()):
         values, colour = np.asarray(values), shades[index % len(shades)]
         spread = (np.arange(len(values)) % 7 - 3) * 0.035
         axes[0, 0].plot(index + spread, values, "o", ms=4, alpha=0.6, color=colour)
         axes[0, 0].plot([index - 0.3, index + 0.3], [np.median(values)] * 2, color=colour)
         axes[0, 0].annotate(f"{np.median(values):.1f}", (index + 0.33, np.median(values)), va="center", fontsize=9)
-        axes[0, 1].plot(distance_m, values, "o", ms=5, alpha=0.75, color=colour, label=method)
+        axes[0, 1].plot(values[order], "o-", lw=1, ms=5, color=colour, label=method)
     axes[0, 0].set_xticks(range(len(scores)), list(scores))
     axes[0, 0].set(ylabel="PSNR, dB", title="left-out street views, median marked", xlim=(-0.6, len(scores) - 0.2))
-    axes[0, 1].set(xlabel="distance to the nearest source, m", ylabel="PSNR, dB", title="the farther, the harder")
+    low, middle, high = np.percentile(distance_m, (0, 50, 100))
+    axes[0, 1].set(xlabel="left-out views, hardest first", title=f"nearest known view {low:.1f} to {high:.1f} m away, "
+                   f"median {middle:.1f} m")
     axes[0, 1].legend(fontsize=9)
     return fig
 
@@ -136,7 +139,7 @@ def pose_error_curve(labels: Sequence[str], psnr_db: Sequence[float], mesh_only_
     fig, axes = subplots(1, 1, width, height)
     ax, x = axes[0, 0], np.arange(len(labels))
     ax.axhline(mesh_only_db, color=PALETTE["baseline"], ls="--")
-    ax.annotate("plain mesh render", (x[-1], mesh_only_db), ha="right", va="bottom", color=MUTED)
+    ax.annotate("plain mesh render", (x[0], mesh_only_db), va="bottom", color=MUTED)
     ax.plot(x, psnr_db, "o-", color=PALETTE["ours"], label="this run")
     if published_db is not None:
         ax.plot(x, published_db, "s:", color=PALETTE["accent"], label="fact sheet, section 2.3 (another city)")

@@ -6,7 +6,6 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
@@ -49,17 +48,12 @@ STYLE = {
 }
 
 
-def figure(width: float = 11.0, height: float = 4.0, **gridspec) -> Figure:
-    """An empty figure in the house style, inches; size it with `subplots` or `add_subplot`."""
-    with matplotlib.rc_context(STYLE):
-        return plt.figure(figsize=(width, height), **gridspec)
+plt.rcParams.update(STYLE)  # titles and labels ask for it when they are set, not when the figure is made
 
 
 def subplots(rows: int, columns: int, width: float = 11.0, height: float = 4.0, **options):
-    """(figure, axes [rows, columns]) in the house style."""
-    with matplotlib.rc_context(STYLE):
-        fig, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, **options)
-    return fig, axes
+    """(figure, axes [rows, columns]), inches."""
+    return plt.subplots(rows, columns, figsize=(width, height), squeeze=False, **options)
 
 
 def draw_image(ax, image: np.ndarray, title: str = "", **options):
@@ -92,9 +86,8 @@ def show(fig: Figure, path: str | Path | None = None) -> Path | None:
 
     Photographs go into the notebook as JPEG and plots as PNG: a committed notebook must stay small.
     """
-    with matplotlib.rc_context(STYLE):
-        buffer = io.BytesIO()
-        fig.savefig(buffer, format="png", dpi=DPI)
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png", dpi=DPI)
     if path is not None:
         with atomic_path(path) as temporary:
             temporary.write_bytes(buffer.getvalue())
