@@ -118,6 +118,10 @@ class IdRaster:
 
     def draw(self, camera, world_to_cam: np.ndarray, lens: np.ndarray, skew: float, flat: bool) -> np.ndarray:
         """[H, W] int32 face ids, -1 = nothing."""
+        with self.context:  # another library's context (VTK's, say) may be the current one
+            return self._draw(camera, world_to_cam, lens, skew, flat)
+
+    def _draw(self, camera, world_to_cam: np.ndarray, lens: np.ndarray, skew: float, flat: bool) -> np.ndarray:
         pose = np.asarray(world_to_cam, np.float64)
         eye = -pose[:3, :3].T @ pose[:3, 3] - self.scene.centre
         self._resize((camera.width, camera.height))
