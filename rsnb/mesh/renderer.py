@@ -130,6 +130,9 @@ def render(scene: RayScene, camera, world_to_cam: np.ndarray, options: RenderOpt
         InputError: the pose is not a rigid motion, or (`check_camera`) the camera stands inside something.
     """
     pose = checked_pose(world_to_cam)
+    if getattr(camera, "K", None) is not None and camera.K.ndim != 2:
+        raise InputError(f"the camera holds K of shape {tuple(camera.K.shape)}", where="render",
+                         mend="Give one camera with K [3, 3]; render_batch takes a list of cameras")
     if options.check_camera:
         refuse_buried_camera(scene, camera, pose)
     frame = Frame(scene, camera, pose, options)

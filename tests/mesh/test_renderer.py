@@ -282,6 +282,11 @@ def test_bad_poses_are_refused(scene, pose, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_stack_of_cameras_is_refused(scene):
+    with pytest.raises(InputError, match="one camera"):
+        render(scene, PinholeCamera(np.stack([K, K]), 160, 96), POSE)
+
+
 @pytest.mark.parametrize("options", [dict(supersample=0), dict(supersample=1.5), dict(ambient_rays=-1), dict(haze_m=0),
                                      dict(channels=("rgb", "smell")), dict(backend="metal"), dict(kernels="fortran")])
 def test_bad_options_are_refused(options):
