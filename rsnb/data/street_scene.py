@@ -11,7 +11,7 @@ import numpy as np
 
 from rsnb.data.meshes import read_mesh
 from rsnb.data.reading import DEFAULTS, ReadOptions, require_file
-from rsnb.data.tiles import HELSINKI, Tile, find_tiles, read_tiles, tile_of
+from rsnb.data.tiles import HELSINKI, Tile, find_tiles, read_tiles, tile_bounds, tile_of
 from rsnb.errors import InputError
 from rsnb.scenes import Georeference, TexturedMesh
 
@@ -70,7 +70,7 @@ def mesh_groups(
     places: np.ndarray | None,
     georeference: Georeference = HELSINKI,
     options: ReadOptions = DEFAULTS,
-) -> Iterator[tuple[np.ndarray, TexturedMesh]]:
+) -> Iterator[tuple[np.ndarray, TexturedMesh, np.ndarray]]:
     """The mesh around given places, in pieces that fit memory.
 
     A file, a folder without tile names or one with at most 9 tiles comes whole, once. A larger tiling comes tile by
@@ -82,7 +82,8 @@ def mesh_groups(
         georeference, options: as for `read_mesh`.
 
     Yields:
-        the indices [n] of the places that a piece serves, and the piece. Its own georeference may have another origin.
+        the indices [n] of the places that a piece serves; the piece, whose georeference may have another origin; and
+        the box [2, 3] that is the piece's own, in its model metres: its tile without the neighbours, or all of it.
 
     Raises:
         InputError: a place lies in a tile that is not there (tilings only), or what the readers find.
@@ -90,18 +91,26 @@ def mesh_groups(
     path = Path(path)
     tiles = find_tiles(path) if path.is_dir() else {}
     if len(tiles) <= TILES_AT_ONCE:
-        yield np.arange(0 if places is None else len(places)), read_mesh(path, georeference, options)
+        mesh = read_mesh(path, georeference, options)
+        yield np.arange(0 if places is None else len(places)), mesh, mesh.bounds
         return
     if places is None:
         middle = np.median(np.array(list(tiles)), axis=0)
         nearest = min(tiles, key=lambda tile: float(np.abs(np.array(tile) - middle).sum()))
-        yield np.arange(0), read_tiles(path, nearest, georeference, options=options)
+        yield _tile_group(path, nearest, np.arange(0), georeference, options)
         return
     places = np.atleast_2d(np.asarray(places, float))
     own = [tile_of(x, y, georeference) for x, y in places[:, :2]]
     for tile in sorted(set(own)):
         index = np.flatnonzero([Tile(*o) == tile for o in own])
-        yield index, read_tiles(path, tile, georeference, options=options)
+        yield _tile_group(path, tile, index, georeference, options)
+
+
+def _tile_group(path, tile, index, georeference, options):
+    mesh = read_tiles(path, tile, georeference, options=options)
+    box = mesh.bounds
+    box[:, :2] = tile_bounds(tile, mesh.georeference)
+    return index, mesh, box
 
 
 def choose_rows(text: str, count: int) -> np.ndarray:

@@ -64,8 +64,8 @@ def find_viewpoints(scene: RayScene, count: int, camera_height_m: float = 2.0, s
     """Poses at eye level in the open that look along streets, for a mesh that comes without a list of places.
 
     Candidates are spread evenly over the mesh's footprint (Halton points). One is usable where no roof is above it and
-    nothing is nearer than 2 m; the best ones have walls near them on many sides, and they look along the longest free
-    line that still ends at something. Chosen places keep a distance from each other.
+    nothing is nearer than 4 m; the best ones have walls near them on many sides, and they look where most is to be seen
+    (`busiest_view`). Chosen places keep a distance from each other.
 
     Returns:
         world_to_cam [n, 4, 4] with 1 <= n <= count.
@@ -79,13 +79,13 @@ def find_viewpoints(scene: RayScene, count: int, camera_height_m: float = 2.0, s
     eyes = np.c_[places, ground_height(scene, places) + camera_height_m]
     eyes = eyes[~scene.occluded(eyes, np.broadcast_to((0.0, 0.0, 1.0), eyes.shape))]
     distance = _around(scene, eyes)
-    free = (distance.min(axis=1, initial=np.inf) > 2.0) & np.isfinite(distance).any(axis=1)
+    free = (distance.min(axis=1, initial=np.inf) > 4.0) & np.isfinite(distance).any(axis=1)
     eyes, distance = eyes[free], distance[free]
     if len(eyes) == 0:
         raise InputError("no place to stand was found in the open", where=scene.mesh.name,
                          mend="Give a panos file with places, and check that the mesh is in metres with z up")
     enclosed = (distance < 40.0).mean(axis=1) + (distance < 15.0).mean(axis=1)
-    heading = _longest(distance)
+    heading = _busiest(distance)
     chosen: list[int] = []
     spacing = 0.5 * float(np.sqrt(np.prod(high - low) / max(count, 1)))
     for index in np.argsort(-enclosed, kind="stable"):
@@ -103,7 +103,7 @@ def stand_at(scene: RayScene, places: np.ndarray, camera_height_m: float = 2.5, 
         scene: the city model.
         places: [N, 2 or 3] model x and y, metres (a z is ignored: lists have none worth having).
         camera_height_m: above the ground.
-        heading: [N] or one, radians from the model's y axis; None = along the longest free view, which is the street.
+        heading: [N] or one, radians from the model's y axis; None = where most is seen, along the street.
         pitch: radians, up positive.
 
     Returns:
@@ -111,7 +111,7 @@ def stand_at(scene: RayScene, places: np.ndarray, camera_height_m: float = 2.5, 
     """
     places = np.atleast_2d(np.asarray(places, np.float64))[:, :2]
     eyes = np.c_[places, ground_height(scene, places) + camera_height_m]
-    bearing = longest_view(scene, eyes) if heading is None else np.broadcast_to(heading, len(eyes))
+    bearing = busiest_view(scene, eyes) if heading is None else np.broadcast_to(heading, len(eyes))
     return poses.pose_from_heading(eyes, bearing, np.full(len(eyes), float(pitch)))
 
 
@@ -141,9 +141,13 @@ def stand_at_lonlat(scene: RayScene, lat: np.ndarray, lon: np.ndarray, camera_he
     return stand_at(scene, projector.to_model(lat, lon), camera_height_m, bearing, np.radians(pitch_deg))
 
 
-def longest_view(scene: RayScene, eyes: np.ndarray) -> np.ndarray:
-    """Bearing [N], radians, of the longest free level line from each eye [N, 3] that ends at something: the street."""
-    return _longest(_around(scene, np.atleast_2d(eyes)))
+def busiest_view(scene: RayScene, eyes: np.ndarray) -> np.ndarray:
+    """Bearing [N], radians, in which an eye [N, 3] sees most: far walls on both sides of an open line, a street.
+
+    Level rays that end at something count with their length up to 40 m, those that end nowhere with nothing; the
+    bearing with the largest sum over 80 degrees wins.
+    """
+    return _busiest(_around(scene, np.atleast_2d(eyes)))
 
 
 BEARINGS = np.arange(72) * (2 * np.pi / 72)
@@ -155,10 +159,11 @@ def _around(scene: RayScene, eyes: np.ndarray) -> np.ndarray:
     return scene.cast(eyes[:, None], level[None]).distance if len(eyes) else np.zeros((0, 72))
 
 
-def _longest(distance: np.ndarray) -> np.ndarray:
-    view = np.where(np.isfinite(distance), np.minimum(distance, 200.0), 0.0)
-    view = np.minimum(view, np.minimum(np.roll(view, 1, axis=1), np.roll(view, -1, axis=1)))  # a street, not a gap
-    return BEARINGS[view.argmax(axis=1)]
+def _busiest(distance: np.ndarray) -> np.ndarray:
+    worth = np.where(np.isfinite(distance), np.minimum(distance, 40.0), 0.0)
+    seen = sum(np.roll(worth, shift, axis=1) for shift in range(-8, 9))
+    # Of bearings that are equally good, as in a wide street, take the one with the longest line.
+    return BEARINGS[(seen + 0.2 * np.where(np.isfinite(distance), np.minimum(distance, 200.0), 0.0)).argmax(axis=1)]
 
 
 def _halton(count: int, seed: int) -> np.ndarray:

@@ -50,7 +50,7 @@ def nadir_maps(
     width: float = 11.0,
 ) -> Figure:
     """Colour, height and class map seen from above, every camera marked with its viewing direction."""
-    fig, axes = subplots(1, 3, width, width / 3 * rgb.shape[1] / rgb.shape[2] + 0.7)
+    fig, axes = subplots(1, 3, width, min(width / 3 * rgb.shape[1] / rgb.shape[2] + 0.7, 6.5))
     draw_image(axes[0, 0], rgb, f"colour, {len(cameras_px)} cameras")
     shown = draw_image(axes[0, 1], dsm, "surface height (DSM)", cmap="cividis")
     fig.colorbar(shown, ax=axes[0, 1], label="m", shrink=0.75, pad=0.02)

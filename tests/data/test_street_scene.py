@@ -35,8 +35,9 @@ def test_a_path_that_is_not_there_is_named(tmp_path, which):
 def test_few_tiles_come_whole(tmp_path):
     write_tile(tmp_path, 1984, 2690)
     write_tile(tmp_path, 1985, 2690)
-    (index, mesh), = mesh_groups(tmp_path, [[6100.0, 4600.0], [6300.0, 4600.0]])
+    (index, mesh, box), = mesh_groups(tmp_path, [[6100.0, 4600.0], [6300.0, 4600.0]])
     assert index.tolist() == [0, 1] and len(mesh.faces) == 2
+    assert box[:, 0].tolist() == [6000, 6500]
 
 
 def test_many_tiles_come_as_each_places_tile_with_its_neighbours(tmp_path):
@@ -46,11 +47,13 @@ def test_many_tiles_come_as_each_places_tile_with_its_neighbours(tmp_path):
     places = [[5300.0, 4800.0], [5800.0, 4800.0], [5301.0, 4801.0]]  # tiles 1981, 1983 and 1981 of row 2691
     groups = list(mesh_groups(tmp_path, places, HELSINKI))
     assert [g[0].tolist() for g in groups] == [[0, 2], [1]]
-    for (_, mesh), tile in zip(groups, (1981, 1983), strict=True):
+    for (_, mesh, box), tile in zip(groups, (1981, 1983), strict=True):
         assert len(mesh.faces) == 9
         low = mesh.bounds[0, 0] + mesh.georeference.origin[0] - 25_490_000
         assert low == pytest.approx(250 * (tile - 1 - 1960))
-    (none, mesh), = mesh_groups(tmp_path, None, HELSINKI)
+        own = box[:, 0] + mesh.georeference.origin[0] - 25_490_000
+        assert own == pytest.approx([250 * (tile - 1960), 250 * (tile - 1959)])
+    (none, mesh, _), = mesh_groups(tmp_path, None, HELSINKI)
     assert len(none) == 0 and len(mesh.faces) == 9  # the middle tile, 1982, with its neighbours
     assert mesh.bounds[0, 0] + mesh.georeference.origin[0] - 25_490_000 == pytest.approx(250 * (1981 - 1960))
     with pytest.raises(InputError, match=r"Tile_\+1990"):
