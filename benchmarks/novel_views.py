@@ -24,8 +24,8 @@ from rsnb.geometry.cameras import PanoramaCamera
 from rsnb.geometry.poses import pose_from_heading
 from rsnb.mesh import RayScene, RenderOptions, Sun, render
 from rsnb.mesh.image_based import ImageBasedRenderer
-from rsnb.mesh.novel_views import pose_error_curve, predict_views, score_novel_views
-from rsnb.mesh.surface_field import SurfaceField
+from rsnb.mesh.novel_views import pose_error_curve, predict_views, recoloured_mesh, score_novel_views
+from rsnb.mesh.surface_field import SurfaceField, surface_samples
 from rsnb.scenes import PosedImages, TexturedMesh
 
 PROMISED_DB = {"exact": {"image-based": 6.0, "surface field": 5.0}, "twin": {"image-based": 4.0, "surface field": 3.5}}
@@ -93,8 +93,9 @@ def score(label: str, mesh: TexturedMesh, sources, targets, mask, arguments) -> 
     field = timed("field, training", lambda: SurfaceField.train_on(scene, sources))
     learned = timed("field, all targets", lambda: predict_views(
         lambda camera, pose: field.render(scene, camera, pose), targets))
-    predictions = {"mesh": np.stack([v.mesh_rgb for v in views]), "image-based": np.stack([v.rgb for v in views]),
-                   "surface field": np.stack([v.rgb for v in learned])}
+    recoloured = recoloured_mesh(surface_samples(field.views), views)
+    predictions = {"mesh": np.stack([v.mesh_rgb for v in views]), "mesh recoloured": recoloured,
+                   "image-based": np.stack([v.rgb for v in views]), "surface field": np.stack([v.rgb for v in learned])}
     scores = score_novel_views(predictions, targets, mask, sources, "alex" if arguments.lpips else None)
     kept = True
     for row in scores.rows():
@@ -103,7 +104,7 @@ def score(label: str, mesh: TexturedMesh, sources, targets, mask, arguments) -> 
         verdict = "" if promise is None else f"promised {promise:+.1f}: {'ok' if holds else 'MISSED'}"
         kept &= holds
         lpips = f"LPIPS {row['lpips']:.3f}  " if "lpips" in row else ""
-        print(f"  {row['method']:14s} PSNR {row['psnr']:5.2f} dB  SSIM {row['ssim']:.3f}  {lpips}"
+        print(f"  {row['method']:15s} PSNR {row['psnr']:5.2f} dB  SSIM {row['ssim']:.3f}  {lpips}"
               f"gain {row['gain_db']:+5.2f}  worst {row['psnr_min']:5.2f}  {verdict}")
     print("  worst image-based: " + "; ".join(targets.names[i] for i in scores.worst("image-based")))
     print(f"  distance to the nearest source {scores.distance_m.min():.1f} to {scores.distance_m.max():.1f} m")

@@ -10,9 +10,10 @@ import numpy as np
 
 from rsnb.errors import InputError
 from rsnb.geometry.poses import camera_centre
-from rsnb.mesh.image_based import ImageBasedOptions, ImageBasedRenderer
+from rsnb.mesh.image_based import ImageBasedOptions, ImageBasedRenderer, NovelView
 from rsnb.mesh.scene import RayScene
 from rsnb.mesh.source_views import source_camera
+from rsnb.mesh.surface_field import SurfaceSamples
 from rsnb.metrics import lpips_distance, psnr, ssim
 from rsnb.scenes import PosedImages
 
@@ -93,6 +94,17 @@ def distance_to_nearest(world_to_cam: np.ndarray, others: np.ndarray) -> np.ndar
     """[N] metres from each camera of [N, 4, 4] to the nearest of [M, 4, 4]."""
     away = camera_centre(world_to_cam)[:, None] - camera_centre(others)[None]
     return np.linalg.norm(away, axis=-1).min(axis=1)
+
+
+def recoloured_mesh(samples: SurfaceSamples, views: Sequence[NovelView]) -> np.ndarray:
+    """The mesh alone with one gain and bias a channel, fitted to the source pictures; [N, 3, H, W].
+
+    What is left for the other methods once the colour cast is gone. Sky stays as it is.
+    """
+    mesh, seen = samples.mesh_rgb.double().numpy(), samples.rgb.double().numpy()
+    gain, bias = np.array([np.polyfit(mesh[:, c], seen[:, c], 1) for c in range(3)], np.float32).T[:, :, None, None]
+    return np.stack([np.where(np.isfinite(view.depth), np.clip(view.mesh_rgb * gain + bias, 0, 1), view.mesh_rgb)
+                     for view in views])
 
 
 def predict_views(render_one, targets: PosedImages, progress: bool = False) -> list:

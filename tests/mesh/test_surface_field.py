@@ -12,7 +12,8 @@ import torch
 
 from rsnb.errors import InputError
 from rsnb.mesh.hash_grid import PRIMES, HashGrid
-from rsnb.mesh.novel_views import predict_views
+from rsnb.mesh.image_based import NovelView
+from rsnb.mesh.novel_views import predict_views, recoloured_mesh
 from rsnb.mesh.scene import RayScene
 from rsnb.mesh.source_views import SourceViews
 from rsnb.mesh.surface_field import SurfaceField, SurfaceFieldOptions, SurfaceSamples, surface_samples
@@ -135,3 +136,11 @@ def test_pictures_that_miss_the_mesh_are_told(place):
 def test_bad_options_are_told(options):
     with pytest.raises(InputError):
         SurfaceFieldOptions(**options)
+
+
+def test_recoloured_mesh_undoes_a_cast():
+    """Pictures that are 0.8 times the mesh plus 0.1: the fit must give exactly that back, and leave the sky alone."""
+    rgb = torch.rand(500, 3, generator=torch.Generator().manual_seed(0))
+    samples = SurfaceSamples(rgb, rgb, rgb, rgb[:, 0], 0.8 * rgb + 0.1)
+    view = NovelView(None, np.full((3, 1, 2), 0.5, np.float32), None, np.array([[4.0, np.inf]]))
+    assert np.allclose(recoloured_mesh(samples, [view])[0, :, 0], [0.5 * 0.8 + 0.1, 0.5], atol=1e-5)
