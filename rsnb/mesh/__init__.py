@@ -42,6 +42,7 @@ _HOME = {
     "textured_share": "ground",
     "drive": "paths",
     "flight": "paths",
+    "core_bounds": "paths",
     "nadir_view": "paths",
 }
 __all__ = sorted(_HOME)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from scipy.interpolate import LinearNDInterpolator, NearestNDInterpolator
+from scipy.interpolate import RBFInterpolator
 
 from rsnb.mesh.scene import RayScene
 from rsnb.mesh.viewpoints import lowest_surface
@@ -14,7 +14,8 @@ from rsnb.scenes import Material, SemanticClass, TexturedMesh
 FOOT_M = 0.3  # vertices this near to the lowest one of their building stand on the ground
 SUNK_M = 0.03  # the ground lies this far below the feet, so that floors do not flicker
 COLOUR = (0.60, 0.585, 0.56)
-MAX_CELLS = 400  # along each axis
+THINNED_M = 6.0  # of the feet in a square of this side only the lowest counts
+MAX_CELLS = 300  # along each axis
 
 
 def lacks_ground(scene: RayScene, share: float = 0.6) -> bool:
@@ -28,8 +29,7 @@ def lacks_ground(scene: RayScene, share: float = 0.6) -> bool:
 def add_ground(mesh: TexturedMesh, margin_m: float = 40.0, cell_m: float = 4.0) -> TexturedMesh:
     """The mesh with a plain ground of class "terrain" through the feet of its buildings.
 
-    Heights between the feet are interpolated linearly (Delaunay), outside they are those of the nearest foot. It is a
-    stage to stand on, not a terrain model.
+    Heights between the feet are interpolated. It is a stage to stand on, not a terrain model.
 
     Args:
         mesh: its objects (`face_object`) tell buildings apart; without them 30 m squares do.
@@ -87,14 +87,16 @@ def _feet(mesh: TexturedMesh) -> np.ndarray:
 
 
 def _interpolate(feet: np.ndarray, places: np.ndarray) -> np.ndarray:
-    _, lowest_first = np.unique(feet[np.argsort(feet[:, 2], kind="stable"), :2], axis=0, return_index=True)
-    feet = feet[np.argsort(feet[:, 2], kind="stable")][lowest_first]
-    height = NearestNDInterpolator(feet[:, :2], feet[:, 2])(places)
-    spread = np.linalg.svd(feet[:, :2] - feet[:, :2].mean(axis=0), compute_uv=False)
-    if len(feet) >= 3 and spread[-1] > 1e-6:
-        linear = LinearNDInterpolator(feet[:, :2] - feet[0, :2], feet[:, 2])(places - feet[0, :2])
-        height = np.where(np.isfinite(linear), linear, height)
-    return height
+    """Heights [P] at places [P, 2] by radial basis functions |r| (the smoothest surface without overshoot)."""
+    cell = np.floor(feet[:, :2] / THINNED_M).astype(np.int64)
+    order = np.lexsort((feet[:, 2], cell[:, 1], cell[:, 0]))
+    _, first = np.unique(cell[order], axis=0, return_index=True)
+    feet = feet[order][first]
+    if len(feet) < 3:
+        return np.full(len(places), feet[:, 2].min())
+    middle = feet[:, :2].mean(axis=0)
+    surface = RBFInterpolator(feet[:, :2] - middle, feet[:, 2], neighbors=min(len(feet), 100), kernel="linear")
+    return np.clip(surface(places - middle), feet[:, 2].min() - 2.0, feet[:, 2].max() + 2.0)
 
 
 def _terrain_class(mesh: TexturedMesh) -> tuple[int, tuple[SemanticClass, ...]]:

@@ -9,8 +9,25 @@ from rsnb.geometry import poses
 from rsnb.geometry.cameras import NadirCamera
 from rsnb.mesh.scene import RayScene
 from rsnb.mesh.viewpoints import ground_height
+from rsnb.scenes import TexturedMesh
 
 CLEARANCE_M = 4.0  # a drive ends this far before what stands in its way
+
+
+def core_bounds(mesh: TexturedMesh, share: float = 0.7) -> np.ndarray:
+    """[2, 3] model metres: the square about the median wall that holds `share` of the walls; strays do not count.
+
+    For a model that fills its bounding box this is nearly all of it. Where there are no walls, any face counts.
+    """
+    corner = mesh.vertices[mesh.faces]
+    cross = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    wall = np.abs(cross[:, 2]) < 0.3 * np.linalg.norm(cross, axis=1)
+    middle = (corner[wall] if wall.any() else corner).mean(axis=1)
+    centre = np.median(middle[:, :2], axis=0)
+    half = np.quantile(np.abs(middle[:, :2] - centre).max(axis=1), share) / np.sqrt(share)
+    low, high = mesh.bounds
+    box = np.stack([np.r_[centre - half, low[2]], np.r_[centre + half, high[2]]])
+    return np.stack([np.maximum(box[0], low), np.minimum(box[1], high)])
 
 
 def flight(bounds: np.ndarray, count: int, start: float = np.pi) -> np.ndarray:

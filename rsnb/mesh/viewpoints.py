@@ -16,6 +16,7 @@ from rsnb.mesh.scene import RayScene
 RINGS_M = (2.0, 5.0, 10.0, 20.0, 40.0)  # where to look for ground beside a place that has none below it
 MAX_LAYERS = 16  # surfaces on one vertical line: crowns, roofs, floors, ground
 SKIN_M = 0.02
+FLAT_NORMAL_Z = 0.7  # surfaces flatter than this are ground or roof, not something to look at
 
 
 def ground_height(scene: RayScene, places: np.ndarray) -> np.ndarray:
@@ -63,9 +64,9 @@ def lowest_surface(scene: RayScene, places: np.ndarray) -> np.ndarray:
 def find_viewpoints(scene: RayScene, count: int, camera_height_m: float = 2.0, seed: int = 0) -> np.ndarray:
     """Poses at eye level in the open that look along streets, for a mesh that comes without a list of places.
 
-    Candidates are spread evenly over the mesh's footprint (Halton points). One is usable where no roof is above it and
-    nothing is nearer than 4 m; the best ones have walls near them on many sides, and they look where most is to be seen
-    (`busiest_view`). Chosen places keep a distance from each other.
+    Candidates lie 6 to 18 m before walls, chosen by area, or anywhere where there are no walls. One is usable where no
+    roof is above it and nothing is nearer than 4 m; the best ones have walls near them on many sides, and they look
+    where most is to be seen (`busiest_view`). Chosen places keep a distance from each other.
 
     Returns:
         world_to_cam [n, 4, 4] with 1 <= n <= count.
@@ -73,9 +74,8 @@ def find_viewpoints(scene: RayScene, count: int, camera_height_m: float = 2.0, s
     Raises:
         InputError: no place is free (a closed interior, or a mesh that is not z-up).
     """
-    low, high = scene.mesh.bounds[:, :2]
-    margin = np.minimum(0.1 * (high - low), 20.0)
-    places = (low - margin) + _halton(600, seed) * (high - low + 2 * margin)
+    places = _before_walls(scene, 800, seed)
+    low, high = places.min(axis=0), places.max(axis=0)
     eyes = np.c_[places, ground_height(scene, places) + camera_height_m]
     eyes = eyes[~scene.occluded(eyes, np.broadcast_to((0.0, 0.0, 1.0), eyes.shape))]
     distance = _around(scene, eyes)
@@ -84,7 +84,7 @@ def find_viewpoints(scene: RayScene, count: int, camera_height_m: float = 2.0, s
     if len(eyes) == 0:
         raise InputError("no place to stand was found in the open", where=scene.mesh.name,
                          mend="Give a panos file with places, and check that the mesh is in metres with z up")
-    enclosed = (distance < 40.0).mean(axis=1) + (distance < 15.0).mean(axis=1)
+    enclosed = (distance < 40.0).mean(axis=1) + 0.5 * (distance < 20.0).mean(axis=1)
     heading = _busiest(distance)
     chosen: list[int] = []
     spacing = 0.5 * float(np.sqrt(np.prod(high - low) / max(count, 1)))
@@ -154,9 +154,28 @@ BEARINGS = np.arange(72) * (2 * np.pi / 72)
 
 
 def _around(scene: RayScene, eyes: np.ndarray) -> np.ndarray:
-    """[N, 72] distances of level rays all around, inf where nothing is met."""
+    """[N, 72] distances of level rays all around to something upright, inf where they meet none, or rising ground."""
+    if len(eyes) == 0:
+        return np.zeros((0, 72))
     level = np.stack([np.sin(BEARINGS), np.cos(BEARINGS), np.zeros(72)], axis=1)
-    return scene.cast(eyes[:, None], level[None]).distance if len(eyes) else np.zeros((0, 72))
+    hits = scene.cast(eyes[:, None], level[None])
+    upright = hits.hit & (np.abs(scene.normal[hits.prim, 2]) < FLAT_NORMAL_Z)
+    return np.where(upright, hits.distance, np.inf)
+
+
+def _before_walls(scene: RayScene, count: int, seed: int) -> np.ndarray:
+    """[count, 2] places some metres before walls; over the whole footprint where the mesh has no walls."""
+    step = _halton(count, seed)
+    corner = scene.mesh.vertices[scene.mesh.faces]
+    cross = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    area = np.linalg.norm(cross, axis=1) * (np.abs(scene.normal[:, 2]) < 0.3)
+    if area.sum() <= 0:
+        low, high = scene.mesh.bounds[:, :2]
+        return low + step * (high - low)
+    wall = np.searchsorted(np.cumsum(area), step[:, 0] * area.sum(), side="right").clip(max=len(area) - 1)
+    outward = scene.normal[wall, :2] / np.linalg.norm(scene.normal[wall, :2], axis=1, keepdims=True)
+    reach = 6.0 + 12.0 * step[:, 1]
+    return corner[wall].mean(axis=1)[:, :2] + reach[:, None] * outward
 
 
 def _busiest(distance: np.ndarray) -> np.ndarray:

@@ -32,8 +32,10 @@ def test_houses_lack_a_ground_and_have_one_afterwards():
     scene = RayScene(staged)
     assert not lacks_ground(scene)
     # Between the houses the ground climbs from the feet at x = 10 (z 0) to those at x = 60 (z 6): 0.12 a metre.
-    height = ground_height(scene, [[35.0, 30.0], [35.0, 35.0], [-15.0, 5.0], [85.0, 5.0]])
-    assert height == pytest.approx(np.array([3.0, 3.0, 0.0, 6.0]) - SUNK_M, abs=0.02)
+    height = ground_height(scene, [[35.0, 5.0], [35.0, 65.0], [-1.0, 5.0], [71.0, 5.0]])
+    assert height == pytest.approx(np.array([3.0, 3.0, 0.0, 6.0]) - SUNK_M, abs=0.15)
+    across = ground_height(scene, np.stack([np.linspace(12, 58, 20), np.full(20, 35.0)], axis=1))
+    assert (np.diff(across) > 0).all() and np.diff(across).max() < 0.6  # no steps
     assert staged.bounds[0, 0] == -20 and staged.bounds[1, 0] == 90
 
 

@@ -5,7 +5,7 @@ from rsnb.errors import InputError
 from rsnb.geometry import poses
 from rsnb.geometry.cameras import project_points
 from rsnb.mesh import RayScene
-from rsnb.mesh.paths import drive, flight, nadir_view
+from rsnb.mesh.paths import core_bounds, drive, flight, nadir_view
 from rsnb.scenes import Material, TexturedMesh
 
 
@@ -38,6 +38,18 @@ def test_a_flight_looks_at_the_middle_from_all_sides():
     forward = views[:, 2, :3]
     reach = (4.0 - centre[:, 2]) / forward[:, 2]
     assert np.allclose(centre + reach[:, None] * forward, (50, 30, 4.0))
+
+
+def test_strays_do_not_count_in_the_core():
+    grid = [(x + 10 * i, y + 10 * j, z) for i in range(10) for j in range(10) for x, y, z in
+            ((0, 0, 0), (10, 0, 0), (10, 10, 5))]
+    stray = [(5000, 9000, 0), (5001, 9000, 0), (5000, 9001, 0)]
+    vertices = np.array(grid + stray, float)
+    none = np.zeros(len(vertices) // 3, np.int32)
+    mesh = TexturedMesh(vertices, np.arange(len(vertices), dtype=np.int32).reshape(-1, 3),
+                        np.zeros((len(none), 3, 2), np.float32), none, (Material("plain"),), none)
+    low, high = core_bounds(mesh)
+    assert np.abs(low[:2]).max() < 15 and np.abs(high[:2] - 100).max() < 15
 
 
 def test_the_nadir_view_covers_the_model_on_a_whole_grid():

@@ -62,8 +62,17 @@ def test_found_viewpoints_stand_in_the_street_and_look_along_it():
 
 
 def test_a_closed_room_has_no_viewpoint():
+    room = block(-1e3, -1e3, 1e3, 1e3, 3.0) + slab(-1e3, -1e3, 1e3, 1e3, 0)
+    inward = [[a, c, b] for a, b, c in room]  # walls face into the room
     with pytest.raises(InputError, match="no place to stand"):
-        find_viewpoints(scene_of(slab(-1e3, -1e3, 1e3, 1e3, 0) + slab(-1e3, -1e3, 1e3, 1e3, 3)), 2)
+        find_viewpoints(scene_of(inward), 2)
+
+
+def test_scattered_houses_are_found_and_looked_at():
+    houses = [t for x, y in ((0, 0), (30, 5), (3000, 2000)) for t in block(x, y, x + 10, y + 12, 9)]
+    views = find_viewpoints(scene_of(houses + slab(-100, -100, 4000, 3000, 0)), 2)
+    x, y, _ = poses.camera_centre(views[0])
+    assert np.hypot(x - 20, y - 6) < 40  # between the two that stand together
 
 
 def test_geographic_places_are_projected_and_true_north_is_turned_to_grid_north():
