@@ -51,6 +51,7 @@ def plan_buildings(lots: list[Lot], character: Character, rng) -> list[Plan]:
     sheds = [k for k, lot in enumerate(lots) if lot.use == "shed"]
     roofs |= dict(zip(sheds, _quota(len(sheds), {"sawtooth": 0.35, "shed": 0.35, "gable": 0.3}, rng), strict=True))
     names = list(character.facades)
+    solid = [name for name in names if FACADES[name].wall != "glass"]
     plans = []
     low, high = character.storeys
     glassy = "curtain" in character.facades or "stone" in character.facades
@@ -71,6 +72,8 @@ def plan_buildings(lots: list[Lot], character: Character, rng) -> list[Plan]:
             facade, roof = str(names[rng.integers(len(names))]), roofs[k]
             if roof == "stepped" and storeys < 3:
                 roof = "flat"
+            if FACADES[facade].wall == "glass" and roof in ("gable", "hip", "mansard"):
+                facade = solid[int(rng.integers(len(solid)))]
         shop = lot.on_street and lot.use == "house" and rng.random() < character.shops and storeys > 1
         plans.append(Plan(lot, storeys, roof, facade, int(rng.integers(len(FACADES[facade].tints))),
                           int(rng.integers(100)), shop, k + 1, int(rng.integers(1 << 31))))

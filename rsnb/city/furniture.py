@@ -24,6 +24,7 @@ _MODELS = {
             ((-2.4, 1.1), (-2.3, 1.92), (0.85, 1.95), (1.6, 1.12))),
 }
 _BODY, _GLASS, _DARK, _LAMP, _TAIL, _HUB = range(6)
+_PLAIN = (0.5, 0.97)  # a spot of the body's texture with nothing on it
 
 
 class _Shell:
@@ -34,7 +35,7 @@ class _Shell:
 
     def polygon(self, points, kind, uv=None) -> None:
         """A convex polygon, counter-clockwise from outside; without uv it takes a plain spot of the texture."""
-        uv = [(0.5, 0.97)] * len(points) if uv is None else uv
+        uv = [_PLAIN] * len(points) if uv is None else uv
         for k in range(1, len(points) - 1):
             self.corners.append((points[0], points[k], points[k + 1]))
             self.uv.append((uv[0], uv[k], uv[k + 1]))
@@ -44,9 +45,9 @@ class _Shell:
         """A side view as a shell: kinds has one entry per segment of the line and one for the sides.
 
         Points above 1.3 m are half_high from the middle, others half_low. span = (x from, to, z from, to) maps the
-        sides to the texture.
+        sides to the texture; None leaves them plain.
         """
-        x0, x1, z0, z1 = span
+        x0, x1, z0, z1 = span or (0.0, 1.0, low_z, 2.0)
 
         def at(x, z):
             return (x - x0) / (x1 - x0), (z - z0) / (z1 - z0)
@@ -59,7 +60,7 @@ class _Shell:
             for sign in (-1, 1):
                 ring = [(xa, sign * half_low, low_z), (xb, sign * half_low, low_z), (xb, sign * wb, zb),
                         (xa, sign * wa, za)]
-                uv = [at(xa, low_z), at(xb, low_z), at(xb, zb), at(xa, za)]
+                uv = [at(xa, low_z), at(xb, low_z), at(xb, zb), at(xa, za)] if span else [_PLAIN] * 4
                 self.polygon(ring if sign < 0 else ring[::-1], kinds[-1], uv if sign < 0 else uv[::-1])
 
 
@@ -76,7 +77,7 @@ def _car(model: str):
     shell.polygon([(last[0], -half, 0.26), (last[0], half, 0.26), (last[0], half, last[1]), (last[0], -half, last[1])],
                   _DARK)
     shell.extrude(house, 0.96, half - 0.04, half - 0.2, [_GLASS, _BODY, _GLASS, _BODY if model == "van" else _GLASS],
-                  (house[0][0], house[-1][0], 0.96, 1.5 if model != "van" else 2.0))
+                  None if model == "van" else (house[0][0], house[-1][0], 0.96, 1.5))
     if model == "van":  # windows at the front of a closed body
         for sign in (-1, 1):
             y = sign * (half - 0.09)
@@ -94,7 +95,7 @@ def _car(model: str):
         angle = 2 * np.pi * np.arange(8) / 8
         for sign in (-1, 1):
             ring = [(x + 0.32 * np.cos(t), sign * (half + 0.02), 0.32 + 0.32 * np.sin(t)) for t in angle]
-            hub = [(x + 0.17 * np.cos(t), sign * (half + 0.03), 0.32 + 0.17 * np.sin(t)) for t in angle[::2]]
+            hub = [(x + 0.17 * np.cos(t), sign * (half + 0.03), 0.32 + 0.17 * np.sin(t)) for t in 2 * np.pi * np.arange(6) / 6]
             shell.polygon(ring if sign < 0 else ring[::-1], _DARK)
             shell.polygon(hub if sign < 0 else hub[::-1], _HUB)
     return np.array(shell.corners, float), np.array(shell.uv, float), np.array(shell.kind)

@@ -24,7 +24,7 @@ def park_paths(layout: Layout) -> shapely.Geometry:
         middle = ring.mean(axis=0)
         lines += [shapely.LineString([corner, middle]) for corner in ring]
         lines += [shapely.LineString([(ring[k] + ring[(k + 1) % 4]) / 2, middle]) for k in range(4)]
-        lines.append(part.buffer(-6.5).boundary)
+        lines.append(shapely.difference(part.buffer(-6.5).boundary, layout.water.buffer(13.0)))
     if not lines:
         return shapely.Polygon()
     paths = shapely.union_all([line.buffer(1.3) for line in lines])
