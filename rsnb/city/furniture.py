@@ -95,7 +95,8 @@ def _car(model: str):
         angle = 2 * np.pi * np.arange(8) / 8
         for sign in (-1, 1):
             ring = [(x + 0.32 * np.cos(t), sign * (half + 0.02), 0.32 + 0.32 * np.sin(t)) for t in angle]
-            hub = [(x + 0.17 * np.cos(t), sign * (half + 0.03), 0.32 + 0.17 * np.sin(t)) for t in 2 * np.pi * np.arange(6) / 6]
+            hub = [(x + 0.17 * np.cos(t), sign * (half + 0.03), 0.32 + 0.17 * np.sin(t))
+                   for t in 2 * np.pi * np.arange(6) / 6]
             shell.polygon(ring if sign < 0 else ring[::-1], _DARK)
             shell.polygon(hub if sign < 0 else hub[::-1], _HUB)
     return np.array(shell.corners, float), np.array(shell.uv, float), np.array(shell.kind)

@@ -142,7 +142,9 @@ def add_ground(parts, palette, plan: GroundPlan, terrain, bounds, detail) -> Non
     drape(parts, partition(layers, bounds, plan.footprints), terrain, bounds)
     if full:
         steps(parts, carriageway, terrain, (0.0, lift), stone, PAVEMENT, area)
-        add_low_walls(parts, WallKind(stone, PAVEMENT, 0.95, 0.3, 2.0), _bridge_edges(layout), terrain, lift)
+        bridges = _bridge_edges(layout)
+        add_low_walls(parts, WallKind(stone, PAVEMENT, 0.95, 0.3, 2.0), bridges, terrain, lift)
+        _add_arches(parts, look("arch", None, (0.09, 0.1, 0.11)), bridges, terrain)
         leaves = look("leaves_broad", surfaces.leaves("broad"), (0.62, 0.74, 0.56))
         add_low_walls(parts, WallKind(leaves, GRASS, 1.1, 0.7, 3.0), plan.hedges, terrain, lift)
     steps(parts, water, terrain, (WATER_M, lift), stone, PAVEMENT, area)
@@ -160,6 +162,25 @@ def _bridge_edges(layout: Layout) -> np.ndarray:
                 for part in shapely.get_parts(line):
                     edges.append(shapely.get_coordinates(part)[[0, -1]])
     return np.array(edges).reshape(-1, 2, 2)
+
+
+def _add_arches(parts, dark: int, bridges: np.ndarray, terrain) -> None:
+    """The shaded opening under each bridge: a flat arch just before the wall, which faces right of its edge."""
+    for a, b in bridges:
+        length = np.hypot(*(b - a))
+        if length < 6.0:
+            continue
+        along = (b - a) / length
+        outward = np.array([along[1], -along[0]])
+        t = np.linspace(0.0, np.pi, 13)
+        s = length / 2 + (length / 2 - 1.5) * np.cos(t)  # from the far end back to the near one
+        xy = a + s[:, None] * along + 0.04 * outward
+        z = terrain(*((a + b) / 2)) + WATER_M
+        arch = np.column_stack([xy, z + 1.15 * np.sin(t) ** 0.8])
+        foot = np.array([[*((a + b) / 2 + 0.04 * outward), z]])
+        k = np.arange(12)
+        faces = np.stack([np.zeros(12, int), k + 1, k + 2], axis=1)
+        parts.add(np.concatenate([foot, arch]), faces, np.zeros((12, 3, 2)), dark, PAVEMENT)
 
 
 def _inside(markings, carriageway) -> shapely.Geometry:
