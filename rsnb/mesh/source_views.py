@@ -23,7 +23,7 @@ from rsnb.mesh.renderer import RenderOptions, render
 from rsnb.mesh.scene import RayScene
 from rsnb.scenes import PosedImages
 
-SKY_VIEWS = 9  # pictures that vote on the sky's colour
+SKY_VIEWS = 25  # pictures that vote on the sky, many: most see a building where one sees a lamp
 EDGE_CONFIDENCE = 0.05  # of a pixel on a silhouette: its colour is a mixture of front and back
 
 
