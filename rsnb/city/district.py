@@ -102,7 +102,7 @@ def build_district(options: CityOptions = CityOptions(), index=(0, 0), detail: L
         options: seed and the few other choices.
         index: (i, j), 0..3 each; i counts east, j north. Core (0, 0) covers x 6000..6500, y 4500..5000.
         detail: "full", or "twin": the same city without kerbs, cars, lamps, benches, chimneys, dormers, roof-top
-            units, parapets and eaves, its trees smooth blobs.
+            units, parapets, eaves, balconies, hedges and bridge walls, its trees smooth blobs.
         belt: also build the district's half of the tree-lined boulevards around it (550 x 550 m).
 
     Raises:

@@ -9,7 +9,7 @@ from rsnb.city.streets import KINDS, StreetGraph
 
 _ZEBRA_M = 3.4  # length of the bars, along the street
 _STOP_GAP_M, _STOP_M = 1.0, 0.4
-_BAY_M = 5.6
+BAY_M = 5.6
 
 
 def lane_markings(graph: StreetGraph) -> list[shapely.Polygon]:
@@ -65,7 +65,7 @@ def _edge(kind, length, reach, crossing) -> np.ndarray:
             a, b = sorted((sign * (edge + 0.05), sign * (edge - 0.07)))
             out.append((first, last, a, b))
             a, b = sorted((sign * (edge + 0.05), sign * (half - 0.05)))
-            ticks = first + _BAY_M * np.arange(int((last - first) / _BAY_M) + 1)
+            ticks = first + BAY_M * np.arange(int((last - first) / BAY_M) + 1)
             out += [(t, t + 0.1, a, b) for t in ticks if t + 0.1 < last]
     else:
         for sign in (-1, 1):

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 
-from rsnb.city.markings import _BAY_M as BAY_M
-from rsnb.city.markings import clear_stretch
+from rsnb.city.markings import BAY_M, clear_stretch
 from rsnb.city.options import Character, CityOptions
 from rsnb.city.streets import KINDS, QUAY_M, Layout
-from rsnb.city.trees import SPECIES, Trees, scatter, thin
+from rsnb.city.trees import Trees, scatter, thin
 
 _AT_LEAST, _AT_MOST = 560, 760  # trees in a district's core
 
@@ -61,8 +60,6 @@ def plan_places(options: CityOptions, layout: Layout, character: Character, foot
     shapely.prepare(keep_off)
     free = shapely.contains_xy(inner, points[:, 0], points[:, 1])
     free &= ~shapely.contains_xy(keep_off, points[:, 0], points[:, 1])
-    wet = layout.water.buffer(0.8)
-    shapely.prepare(wet)
     points = thin(points[free], 5.0)
     in_core = shapely.contains_xy(layout.core, points[:, 0], points[:, 1])
     most = int(_AT_MOST * 0.7)
@@ -116,7 +113,6 @@ def _choose(options, pits, green, rng, layout, character, first_id) -> Trees:
     names = np.concatenate([species, mixed])
     size = np.array([rng.uniform(low[s], high[s]) for s in names])
     size[n:] *= rng.uniform(0.85, 1.35, m)
-    assert set(names) <= set(SPECIES)
     return Trees(np.concatenate([pits, green]), size, rng.uniform(0, 2 * np.pi, n + m), tuple(str(s) for s in names),
                  first_id + np.arange(n + m), rng.integers(0, 5, n + m))
 

@@ -96,7 +96,7 @@ def build_terrain(options: CityOptions, index: tuple[int, int], water: shapely.G
         points = shapely.points(np.broadcast_to(x, z.shape), np.broadcast_to(y, z.shape))
         shapely.prepare(water)
         distance = shapely.distance(water, points)
-        # The 10th percentile keeps the banks from being dug deep where the ground rises along a canal.
+        # A little below the middle: banks neither dug deep nor heaped high along a canal on sloping ground.
         level = np.percentile(z[distance < STEP_M], 35)
         ramp = np.clip((distance - _COLLAR_M) / _RAMP_M, 0, 1)
         ramp = ramp * ramp * (3 - 2 * ramp)
