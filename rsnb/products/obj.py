@@ -48,14 +48,16 @@ def write_obj(folder: str | Path, mesh: TexturedMesh, name: str | None = None, *
 
 
 def _write_materials(folder: Path, name: str, mesh: TexturedMesh, texture_format: str) -> None:
-    lines = []
+    lines, written = [], {}
     for index, material in enumerate(mesh.materials):
         lines += [f"newmtl {material.name}", "Ka 0 0 0", "Kd {:.6g} {:.6g} {:.6g}".format(*material.rgb), "illum 1"]
         if material.texture is not None:
-            picture = f"{name}_{index}.{texture_format}"
-            with atomic_path(folder / picture) as temporary:
-                options = {"quality": 92, "subsampling": 0} if texture_format == "jpg" else {}
-                Image.fromarray(material.texture).save(temporary, **options)
+            # Materials that share one array (a facade in several tints) share one file.
+            picture = written.setdefault(id(material.texture), f"{name}_{index}.{texture_format}")
+            if picture == f"{name}_{index}.{texture_format}":
+                with atomic_path(folder / picture) as temporary:
+                    options = {"quality": 92, "subsampling": 0} if texture_format == "jpg" else {}
+                    Image.fromarray(material.texture).save(temporary, **options)
             lines.append(f"map_Kd {picture}")
         lines.append("")
     write_text(folder / f"{name}.mtl", "\n".join(lines))

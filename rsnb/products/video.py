@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -38,15 +39,21 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float = 25.
 
 
 def _write_mp4(path: Path, frames: Iterable[np.ndarray], fps: float) -> int:
-    import imageio.v3 as iio
+    """One thread and bit-exact flags: the same frames give the same bytes."""
+    import av
 
     n = 0
-    with iio.imopen(path, "w", plugin="pyav") as file:
-        file.init_video_stream("libx264", fps=fps)
+    with av.open(str(path), "w", container_options={"fflags": "+bitexact"}) as file:
+        stream = file.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000), options={"threads": "1"})
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.flags |= av.codec.context.Flags.bitexact
         for frame in frames:
             pixels = to_uint8(frame)
-            file.write_frame(pixels[: pixels.shape[0] // 2 * 2, : pixels.shape[1] // 2 * 2])
+            pixels = np.ascontiguousarray(pixels[: pixels.shape[0] // 2 * 2, : pixels.shape[1] // 2 * 2])
+            if n == 0:
+                stream.height, stream.width = pixels.shape[:2]
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
             n += 1
-        if n == 0:  # an encoder without a frame cannot be closed cleanly
-            file.write_frame(np.zeros((16, 16, 3), np.uint8))
+        if n:
+            file.mux(stream.encode(None))
     return n

@@ -1,5 +1,7 @@
 """The OBJ writer is judged by trimesh, an independent reader, and by its own text."""
 
+from dataclasses import replace
+
 import numpy as np
 import trimesh
 
@@ -41,3 +43,11 @@ def test_the_text_names_classes_and_colours(tmp_path):
     assert "mtllib tile.mtl" in text and "g class_road\nusemtl pictured" in text
     assert "g class_none\nusemtl plain" in text
     assert "Kd 0.5 0.25 0.125" in (tmp_path / "tile.mtl").read_text()
+
+
+def test_a_texture_shared_by_tinted_materials_is_written_once(tmp_path):
+    mesh = quad()
+    texture = mesh.materials[0].texture
+    tinted = replace(mesh, materials=(Material("a", texture=texture), Material("b", (0.5, 0.6, 0.7), texture)))
+    text = write_obj(tmp_path, tinted, name="tile").with_suffix(".mtl").read_text()
+    assert len(list(tmp_path.glob("*.jpg"))) == 1 and text.count("map_Kd tile_0.jpg") == 2 and "Kd 0.5 0.6 0.7" in text

@@ -34,3 +34,10 @@ def test_no_frames_is_an_error_and_leaves_nothing(tmp_path, name):
 def test_another_suffix_is_an_error(tmp_path):
     with pytest.raises(InputError, match="avi"):
         write_video(tmp_path / "v.avi", frames(3))
+
+
+@pytest.mark.parametrize("name", ["v.mp4", "v.gif"])
+def test_the_same_frames_give_the_same_bytes(tmp_path, name):
+    noise = list(np.random.default_rng(0).random((8, 3, 64, 96), np.float32))
+    first, second = (write_video(tmp_path / f / name, noise).read_bytes() for f in "ab")
+    assert first == second
