@@ -66,8 +66,8 @@ def city(
     seed: Annotated[int, typer.Option(min=0, help="Another seed is another city; the same gives the same bytes.")] = 7,
     district: Annotated[str, typer.Option(help="Which 500 x 500 m of it, as column,row: 0,0 or -1,2.")] = "0,0",
     spacing: Annotated[float, typer.Option(min=1, help="Metres between panoramas along a street.")] = 16.0,
-    reach: Annotated[float, typer.Option(min=1, help="Panoramas within so many metres of the middle.")] = 110.0,
-    width: Annotated[int, typer.Option(min=16, help="Pixels across a panorama.")] = 512,
+    reach: Annotated[float, typer.Option(min=1, help="Panoramas within so many metres of the middle.")] = 90.0,
+    width: Annotated[int, typer.Option(min=16, help="Pixels across a panorama.")] = 384,
 ) -> None:
     """Build the procedural city, in the real data sets' formats: mesh tiles, panoramas, street views, top view.
 

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -73,9 +74,9 @@ class StreetSceneOptions:
     picking: PickingOptions = field(default_factory=PickingOptions)
     district: tuple[int, int] = (0, 0)
     spacing_m: float = 16.0
-    reach_m: float = 110.0
+    reach_m: float = 90.0
     n_left_out: int = 24
-    panorama_width: int = 512
+    panorama_width: int = 384
     n_views: int = 8
     view_size: int = 640
     camera_height_m: float = 2.5
@@ -93,12 +94,14 @@ def ensure_street_scene(root: str | Path, options: StreetSceneOptions = StreetSc
 
 def write_street_scene(folder: Path, options: StreetSceneOptions) -> None:
     """Write all files into an existing folder."""
-    district = build_district(options.city, options.district)
+    with ThreadPoolExecutor(2) as pool:  # the geometry library lets go of Python's lock
+        first, second = (pool.submit(build_district, options.city, options.district, detail)
+                         for detail in ("full", "twin"))
+        district, twin = first.result(), second.result().mesh
     truth = district.scene
     look = RenderOptions(
         supersample=options.supersample, shadows=True, haze_m=1500.0, channels=("rgb",),
         sun=Sun(np.radians(options.sun_azimuth_deg), np.radians(options.sun_elevation_deg)))
-    twin = build_district(options.city, options.district, detail="twin").mesh
     given = write_tiles(folder / "mesh", twin, truth, district.bounds, options.twin)
     if options.exact_mesh:
         write_tiles(folder / "mesh_exact", district.mesh, truth, district.bounds, options.twin)
@@ -116,10 +119,14 @@ def write_tiles(folder: Path, geometry: TexturedMesh, truth: RayScene, bounds, o
     size, low, high = HELSINKI_GRID.size_m, np.array(bounds[:2]), np.array(bounds[2:])
     middle = geometry.vertices[geometry.faces].mean(axis=1)
     cell = np.floor(np.clip(middle[:, :2], low + 1.0, high - 1.0) / size).astype(int)  # eaves belong to their house
-    for i, j in np.unique(cell, axis=0):
-        part = geometry.with_faces((cell == (i, j)).all(axis=1))
-        tile = tile_of((i + 0.5) * size, (j + 0.5) * size, GEOREFERENCE)
+
+    def write(place: tuple[int, int]) -> None:
+        part = geometry.with_faces((cell == place).all(axis=1))
+        tile = tile_of((place[0] + 0.5) * size, (place[1] + 0.5) * size, GEOREFERENCE)
         write_obj(folder, bake_twin(part, truth, options), f"{format_tile_name(tile)}_L1")
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, np.unique(cell, axis=0)))
     return geometry
 
 

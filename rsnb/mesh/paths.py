@@ -51,11 +51,13 @@ def flight(bounds: np.ndarray, count: int, start: float = np.pi) -> np.ndarray:
 
 
 def drive(scene: RayScene, start: np.ndarray, frames: int, camera_height_m=2.5, step_m=0.8) -> np.ndarray:
-    """Poses straight ahead from a pose, at a height above the ground, ending before what stands in the way.
+    """Poses along the street that a camera stands in, at a height above the ground, ending before what is in the way.
+
+    The street is the longest free line at eye level (of equally long ones the nearest to where `start` looks).
 
     Args:
         scene: the model.
-        start: [4, 4] world_to_cam; its heading is the direction of travel.
+        start: [4, 4] world_to_cam; the first pose stands there.
         frames: number of poses.
         camera_height_m: above the ground; bumps are smoothed over some metres.
         step_m: metres a frame, less where the way is short.
@@ -65,16 +67,26 @@ def drive(scene: RayScene, start: np.ndarray, frames: int, camera_height_m=2.5, 
     """
     if frames < 1:
         raise InputError(f"a drive of {frames} frames", where="drive", mend="Give 1 or more")
-    heading = float(poses.heading_pitch_roll(start)[0])
     eye = poses.camera_centre(start)
+    heading, free = _longest_line(scene, eye, float(poses.heading_pitch_roll(start)[0]))
     ahead = np.array([np.sin(heading), np.cos(heading)])
-    free = float(scene.cast(eye, np.array([*ahead, 0.0])).distance)
     step = min(step_m, max(0.0, free - CLEARANCE_M) / max(frames - 1, 1))
     places = eye[:2] + np.arange(frames)[:, None] * step * ahead
     height = ground_height(scene, places)
     if frames >= 9:
         height = np.convolve(np.pad(height, 4, mode="edge"), np.full(9, 1 / 9), mode="valid")
     return poses.pose_from_heading(np.c_[places, height + camera_height_m], np.full(frames, heading))
+
+
+def _longest_line(scene: RayScene, eye: np.ndarray, wanted: float) -> tuple[float, float]:
+    """Bearing (radians) and length (metres, at most 150) of the longest free line that is 4 degrees wide."""
+    bearing = wanted + np.arange(180) * np.radians(2.0)
+    level = np.stack([np.sin(bearing), np.cos(bearing), np.zeros(180)], axis=1)
+    free = np.minimum(scene.cast(np.broadcast_to(eye, level.shape), level).distance, 150.0)
+    clear = np.minimum(free, np.minimum(np.roll(free, 1), np.roll(free, -1)))
+    turn = np.abs(np.angle(np.exp(1j * (bearing - wanted))))
+    best = int(np.argmax(clear - 1e-3 * turn))
+    return float(bearing[best]), float(free[best])
 
 
 def nadir_view(bounds: np.ndarray, gsd_m: float) -> tuple[NadirCamera, np.ndarray]:

@@ -145,7 +145,7 @@ class SurfaceField(torch.nn.Module):
 
     @classmethod
     def train_on(cls, scene: RayScene, sources: PosedImages, options: SurfaceFieldOptions | None = None,
-                 progress: bool = False) -> SurfaceField:
+                 progress: bool = False, samples: SurfaceSamples | None = None) -> SurfaceField:
         """Learn the field of a mesh from posed pictures.
 
         Args:
@@ -153,13 +153,14 @@ class SurfaceField(torch.nn.Module):
             sources: the pictures to learn from, and no others.
             options: see `SurfaceFieldOptions`.
             progress: show a bar.
+            samples: of these sources, where they have been made already.
 
         Raises:
             InputError: no picture sees the mesh.
         """
         views = SourceViews(scene, sources)
         field = cls(options or SurfaceFieldOptions())
-        field.fit(surface_samples(views), progress)
+        field.fit(surface_samples(views) if samples is None else samples, progress)
         field.views = views
         return field
 

@@ -13,7 +13,10 @@ from PIL import Image
 
 from rsnb.scenes import SemanticClass, TexturedMesh
 from rsnb.viewers import colours
-from rsnb.viewers.style import MUTED, PALETTE, as_jpeg, draw_image, subplots
+from rsnb.viewers.style import INK, MUTED, PALETTE, as_jpeg, draw_image, subplots
+
+METHOD_COLOURS = {"mesh": PALETTE["baseline"], "recoloured": PALETTE["accent"], "IBR": PALETTE["ours"],
+                  "field": PALETTE["ours2"]}  # fmt: skip
 
 
 def render_panel(renderings: Sequence, titles: Sequence[str], classes: Sequence[SemanticClass], width=11.0) -> Figure:
@@ -114,11 +117,11 @@ def novel_view_rows(
 
 def score_strips(scores: Mapping[str, Sequence[float]], distance_m: Sequence[float], width=11.0, height=3.4) -> Figure:
     """PSNR of every left-out view: as a strip a method with its median, and view by view, the hardest first."""
-    shades = [PALETTE[key] for key in ("baseline", "ours", "ours2", "good", "accent", "truth")]
+    shades = [METHOD_COLOURS.get(method, INK) for method in scores]
     fig, axes = subplots(1, 2, width, height, width_ratios=(1, 1.5))
-    order = np.argsort(np.asarray(list(scores.values())[min(1, len(scores) - 1)]), kind="stable")
+    order = np.argsort(np.mean(list(scores.values()), axis=0), kind="stable")
     for index, (method, values) in enumerate(scores.items()):
-        values, colour = np.asarray(values), shades[index % len(shades)]
+        values, colour = np.asarray(values), shades[index]
         spread = (np.arange(len(values)) % 7 - 3) * 0.035
         axes[0, 0].plot(index + spread, values, "o", ms=4, alpha=0.6, color=colour)
         axes[0, 0].plot([index - 0.3, index + 0.3], [np.median(values)] * 2, color=colour)
@@ -168,7 +171,7 @@ def panorama_profile(
     return fig
 
 
-def show_mesh(mesh: TexturedMesh, twin: np.ndarray, max_faces: int = 6000) -> None:
+def show_mesh(mesh: TexturedMesh, twin: np.ndarray, max_faces: int = 5000) -> None:
     """The mesh to turn around: a decimated plotly view, and the picture `twin` [3, H, W] as its static twin.
 
     Both travel in one output: a front end that can draw plotly does, everything else shows the picture.
@@ -185,7 +188,7 @@ def show_mesh(mesh: TexturedMesh, twin: np.ndarray, max_faces: int = 6000) -> No
     display(_plain_json(bundle), raw=True)
 
 
-def mesh_figure(mesh: TexturedMesh, max_faces: int = 6000):
+def mesh_figure(mesh: TexturedMesh, max_faces: int = 5000):
     """plotly figure of a decimated mesh, each face in the mean colour of its texture."""
     import plotly.graph_objects as go
 

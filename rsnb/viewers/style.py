@@ -130,11 +130,11 @@ def display_picture(png: bytes, photograph: bool) -> None:
     display(Shown(data=as_jpeg(png) if photograph else png, format="jpeg" if photograph else "png"))
 
 
-def as_jpeg(png: bytes, quality: int = 86) -> bytes:
+def as_jpeg(png: bytes, quality: int = 82) -> bytes:
     """PNG bytes -> JPEG bytes on white."""
     picture = Image.open(io.BytesIO(png)).convert("RGBA")
     flat = Image.new("RGB", picture.size, "white")
     flat.paste(picture, mask=picture.split()[3])
     out = io.BytesIO()
-    flat.save(out, format="JPEG", quality=quality, subsampling=0)
+    flat.save(out, format="JPEG", quality=quality, subsampling=1)
     return out.getvalue()

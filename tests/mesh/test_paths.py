@@ -10,23 +10,31 @@ from rsnb.scenes import Material, TexturedMesh
 
 
 def street(wall_at: float) -> RayScene:
-    """Ground that climbs 5 % to the north, and a wall across it."""
-    ground = [(-50, -50, -2.5), (50, -50, -2.5), (50, 200, 10.0), (-50, 200, 10.0)]
-    wall = [(-50, wall_at, 0), (50, wall_at, 0), (50, wall_at, 40), (-50, wall_at, 40)]
-    faces = np.array([[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]], np.int32)
-    none = np.zeros(4, np.int32)
-    return RayScene(TexturedMesh(np.array(ground + wall, float), faces, np.zeros((4, 3, 2), np.float32), none,
+    """Ground that climbs 5 % to the north between two long walls (x -10 and 10), and a wall across at `wall_at`."""
+    def wall(a, b):
+        return [(*a, -20), (*b, -20), (*b, 60), (*a, 60)]
+
+    quads = [[(-50, -50, -2.5), (50, -50, -2.5), (50, 200, 10.0), (-50, 200, 10.0)], wall((-10, -50), (-10, 200)),
+             wall((10, -50), (10, 200)), wall((-10, wall_at), (10, wall_at)), wall((-10, -20), (10, -20))]
+    vertices = np.array([v for quad in quads for v in quad], float)
+    faces = np.array([[4 * k + i for i in t] for k in range(len(quads)) for t in ((0, 1, 2), (0, 2, 3))], np.int32)
+    none = np.zeros(len(faces), np.int32)
+    return RayScene(TexturedMesh(vertices, faces, np.zeros((len(faces), 3, 2), np.float32), none,
                                  (Material("plain"),), none))
 
 
-def test_a_drive_follows_the_ground_and_stops_before_the_wall():
-    start = poses.pose_from_heading((3.0, 0.0, 2.5), 0.0)
+def test_a_drive_follows_the_street_and_the_ground_and_stops_before_the_wall():
+    start = poses.pose_from_heading((3.0, 0.0, 2.5), np.radians(70))  # looks at a side wall
     way = drive(street(30.0), start, 40, camera_height_m=2.5, step_m=1.0)
     x, y, z = poses.camera_centre(way).T
-    assert x == pytest.approx(np.full(40, 3.0)) and y[-1] == pytest.approx(26.0, abs=1e-3)  # 4 m before the wall
-    assert z[5:-5] == pytest.approx(0.05 * y[5:-5] + 2.5, abs=1e-3)
+    heading = poses.heading_pitch_roll(way)[0]
+    assert np.ptp(heading) == 0 and np.cos(heading[0]) > 0.85  # the longest line is a diagonal of the street
+    assert 22 < y[-1] < 27.5 and np.abs(x).max() < 9.5  # 4 m of way before the wall, inside the street
+    assert z[5:-5] == pytest.approx(0.05 * y[5:-5] + 2.5, abs=1e-2)
+    step = np.linalg.norm(np.diff(np.c_[x, y], axis=0), axis=1)
+    assert step == pytest.approx(np.full(39, step[0])) and step[0] < 1.0
     free = drive(street(190.0), start, 40, step_m=1.0)
-    assert poses.camera_centre(free)[-1, 1] == pytest.approx(39.0)
+    assert np.hypot(*(poses.camera_centre(free)[-1] - (3.0, 0.0, 0.0))[:2]) == pytest.approx(39.0)
 
 
 def test_a_flight_looks_at_the_middle_from_all_sides():

@@ -116,6 +116,8 @@ def test_angles_between_rotations():
 
 def test_pose_errors_of_a_known_shift_and_turn():
     true = poses.pose_from_heading(np.array([[6000.0, 4500.0, 2.0]] * 2), 0.3)
-    pred = poses.pose_from_heading(np.array([[6003.0, 4504.0, 2.0], [6000.0, 4500.0, 2.0]]), np.array([0.3, 0.3 + 0.02]))
+    there = np.array([[6003.0, 4504.0, 2.0], [6000.0, 4500.0, 2.0]])
+    pred = poses.pose_from_heading(there, np.array([0.3, 0.3 + 0.02]))
     metres, angle = pose_errors(pred, true)
-    assert metres == pytest.approx([5.0, 0.0], abs=1e-9) and angle == pytest.approx([0.0, 0.02], abs=1e-9)
+    assert metres == pytest.approx([5.0, 0.0], abs=1e-9)
+    assert angle == pytest.approx([0.0, 0.02], abs=1e-9)

@@ -95,7 +95,7 @@ def test_score_figures_hold_every_number():
     scores = {"mesh": [18.0, 17.0, 16.0], "IBR": [25.0, 27.0, 22.0]}
     strips = figures.score_strips(scores, [8.0, 8.0, 2.0])
     lines = [line.get_ydata() for line in strips.axes[1].lines]
-    assert lines[0].tolist() == [16.0, 18.0, 17.0] and lines[1].tolist() == [22.0, 25.0, 27.0]  # hardest for IBR first
+    assert lines[0].tolist() == [16.0, 18.0, 17.0] and lines[1].tolist() == [22.0, 25.0, 27.0]  # the hardest first
     curve = figures.pose_error_curve(["0", "1"], [25.0, 17.0], 18.0)
     assert curve.axes[0].lines[1].get_ydata().tolist() == [25.0, 17.0]
 
