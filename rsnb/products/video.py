@@ -12,12 +12,13 @@ from rsnb.errors import InputError
 from rsnb.files import atomic_path
 from rsnb.products.images import to_uint8
 
+
 def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float = 25.0) -> Path:
     """Frames [3, H, W] float in 0..1 -> .mp4 (H.264, yuv420p, plays everywhere) or .gif (loops).
 
     A GIF has the same bytes for the same frames; H.264 does not always (x264 differs now and then by a rounding that no
-    eye sees). Odd sizes lose their last row or column in MP4, since the codec wants even ones. Frames are taken one at a time,
-    so a generator keeps memory flat. Raises InputError without frames or for another suffix.
+    eye sees). Odd sizes lose their last row or column in MP4, since the codec wants even ones. MP4 takes frames one at
+    a time, so a generator keeps memory flat. Raises InputError without frames or for another suffix.
     """
     import imageio.v3 as iio
 

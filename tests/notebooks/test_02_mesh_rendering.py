@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 
 
 def run_cells(out_dir: Path, changes: dict | None = None, until: str = "", only_defaults: bool = False) -> dict:
-    """Run the code cells with tiny parameters and `changes`; gives the sha256 of every file they leave (of videos, facts).
+    """Run the code cells with tiny parameters and `changes`; gives the sha256 of each file they leave.
 
     Args:
         until: stop before the first cell that holds this text.
