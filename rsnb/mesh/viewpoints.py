@@ -61,12 +61,21 @@ def lowest_surface(scene: RayScene, places: np.ndarray) -> np.ndarray:
     return height
 
 
-def find_viewpoints(scene: RayScene, count: int, camera_height_m: float = 2.0, seed: int = 0) -> np.ndarray:
+def find_viewpoints(scene: RayScene, count: int, camera_height_m: float = 2.0, seed: int = 0, *,
+                    heading: float | None = None, pitch: float = 0.0) -> np.ndarray:  # fmt: skip
     """Poses at eye level in the open that look along streets, for a mesh that comes without a list of places.
 
     Candidates lie 6 to 18 m before walls, chosen by area, or anywhere where there are no walls. One is usable where no
     roof is above it and nothing is nearer than 4 m; the best ones have walls near them on many sides, and they look
     where most is to be seen (`busiest_view`). Chosen places keep a distance from each other.
+
+    Args:
+        scene: the city model.
+        count: places wanted at most.
+        camera_height_m: above the ground.
+        seed: of the candidates.
+        heading: radians from the model's y axis, for all views; None = where most is seen.
+        pitch: radians, up positive.
 
     Returns:
         world_to_cam [n, 4, 4] with 1 <= n <= count.
@@ -85,14 +94,14 @@ def find_viewpoints(scene: RayScene, count: int, camera_height_m: float = 2.0, s
         raise InputError("no place to stand was found in the open", where=scene.mesh.name,
                          mend="Give a panos file with places, and check that the mesh is in metres with z up")
     enclosed = (distance < 40.0).mean(axis=1) + 0.5 * (distance < 20.0).mean(axis=1)
-    heading = _busiest(distance)
+    bearing = _busiest(distance) if heading is None else np.full(len(eyes), float(heading))
     chosen: list[int] = []
     spacing = 0.5 * float(np.sqrt(np.prod(high - low) / max(count, 1)))
     for index in np.argsort(-enclosed, kind="stable"):
         apart = [np.hypot(*(eyes[index] - eyes[k])[:2]) for k in chosen]
         if len(chosen) < count and min(apart, default=np.inf) >= spacing:
             chosen.append(int(index))
-    return poses.pose_from_heading(eyes[chosen], heading[chosen], np.zeros(len(chosen)))
+    return poses.pose_from_heading(eyes[chosen], bearing[chosen], np.full(len(chosen), float(pitch)))
 
 
 def stand_at(scene: RayScene, places: np.ndarray, camera_height_m: float = 2.5, heading: np.ndarray | None = None,

@@ -61,6 +61,15 @@ def test_found_viewpoints_stand_in_the_street_and_look_along_it():
     assert abs(np.sin(heading)) < 0.35  # one of the two ways along the street
 
 
+def test_found_viewpoints_look_where_they_are_told():
+    scene = scene_of(block(0, 0, 20, 60, 15) + block(32, 0, 52, 60, 15) + slab(-20, -20, 70, 80, 0))
+    told = find_viewpoints(scene, 4, heading=np.radians(200), pitch=np.radians(7))
+    heading, pitch, roll = poses.heading_pitch_roll(told)
+    assert np.degrees(heading) % 360 == pytest.approx(np.full(len(told), 200.0))
+    assert np.degrees(pitch) == pytest.approx(np.full(len(told), 7.0)) and roll == pytest.approx(0 * roll, abs=1e-9)
+    assert poses.camera_centre(told) == pytest.approx(poses.camera_centre(find_viewpoints(scene, 4)))
+
+
 def test_a_closed_room_has_no_viewpoint():
     room = block(-1e3, -1e3, 1e3, 1e3, 3.0) + slab(-1e3, -1e3, 1e3, 1e3, 0)
     inward = [[a, c, b] for a, b, c in room]  # walls face into the room
