@@ -30,7 +30,7 @@ class Parameter:
         default: the literal value.
         help: the comment behind it.
         line: its line in the cell, from 1.
-        choices: for a help that starts with "one of a, b, c": those words, else ().
+        choices: for a help that starts with "one of a, b, c": those words, else (). The list ends at ; : . or (.
     """
 
     name: str
@@ -94,7 +94,7 @@ def parse_cell(source: str, where: str = "parameters cell") -> dict[str, Paramet
             raise InputError(f"{target.id!r} has the type {kind!r}", where=where, line=statement.lineno,
                              mend="Use int, float, str, bool, list, dict or list[int|float|str|bool]")
         text = comments.get(statement.end_lineno, "")
-        listed = re.match(r"one of ([^;.(]+)", text)
+        listed = re.match(r"one of ([^;:.(]+)", text)
         choices = tuple(word.strip(" '\"") for word in listed[1].split(",")) if listed else ()
         parameter = Parameter(target.id, kind, default, text, statement.lineno, choices)
         found[target.id] = replace(parameter, default=_typed(parameter, default, where, statement.lineno))

@@ -18,6 +18,24 @@ def test_names_types_defaults_and_help(write_notebook):
     assert found["rows"].default == [1, 2]
 
 
+@pytest.mark.parametrize("behind", ["", ": what it means, and more", "; and more", " (what it means)", ". More"])
+def test_every_listed_choice_is_accepted(behind):
+    declared = parse_cell(f'mode: str = "auto"  # one of auto, yes, no{behind}')
+    for choice in ("auto", "yes", "no"):
+        assert resolve(declared, overrides=[("mode", choice)]) == {"mode": choice}
+    with pytest.raises(InputError, match="Choose one of: auto, yes, no\\."):
+        resolve(declared, overrides=[("mode", "maybe")])
+
+
+def test_every_choice_that_a_notebook_lists_is_accepted(project):
+    for notebook in sorted((project / "notebooks").glob("*.ipynb")):
+        declared = read_parameters(notebook)
+        for parameter in declared.values():
+            assert all(choice.replace("_", "").isalnum() for choice in parameter.choices), parameter
+            for choice in parameter.choices:
+                assert resolve(declared, overrides=[(parameter.name, choice)])[parameter.name] == choice
+
+
 def test_agrees_with_papermill(write_notebook):
     papermill = pytest.importorskip("papermill")
     path = write_notebook("pass")
