@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from rsnb.errors import InputError
 
@@ -19,10 +19,11 @@ app = typer.Typer(
     help="Five remote-sensing methods as notebooks that run on one procedural city, or on your data.\n\n"
          "Start with [bold]rsnb run --all[/bold]: it runs every notebook at small scale and builds an HTML gallery.")
 BUSY = 75  # EX_TEMPFAIL of sysexits.h: try again later
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+# Without markup: a path or a parameter like [/x] is printed as it is. Styles go through Text and style=.
+out = Console(highlight=False, markup=False)
+err = Console(stderr=True, highlight=False, markup=False)
 
-RunsFolder = Annotated[Path | None, typer.Option("--runs", help="Folder of all runs [default: runs/ in the clone]")]
+RunsFolder = Annotated[Path | None, typer.Option("--runs", help="Folder of all runs; runs/ in the clone if not given.")]
 
 
 @app.command()
@@ -62,12 +63,14 @@ def info() -> None:
 
 @app.command()
 def city(
-    root: Annotated[Path | None, typer.Argument(help="Data folder to build in [default: data/ in the clone].")] = None,
+    root: Annotated[Path | None, typer.Argument(help="Data folder; data/ in the clone if not given.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed is another city; the same gives the same bytes.")] = 7,
-    district: Annotated[str, typer.Option(help="Which 500 x 500 m of it, as column,row: 0,0 or -1,2.")] = "0,0",
+    district: Annotated[str, typer.Option(help="Which 500 x 500 m of it, as column,row, each 0 to 3.")] = "0,0",
     spacing: Annotated[float, typer.Option(min=1, help="Metres between panoramas along a street.")] = 16.0,
     reach: Annotated[float, typer.Option(min=1, help="Panoramas within so many metres of the middle.")] = 90.0,
     width: Annotated[int, typer.Option(min=16, help="Pixels across a panorama.")] = 384,
+    exact: Annotated[bool, typer.Option(
+        "--exact/--no-exact", help="Also write the mesh tiles with the city's exact geometry.")] = False,
 ) -> None:
     """Build the procedural city, in the real data sets' formats: mesh tiles, panoramas, street views, top view.
 
@@ -81,7 +84,7 @@ def city(
     from rsnb.city.write_street_scene import StreetSceneOptions, ensure_street_scene
 
     options = StreetSceneOptions(city=CityOptions(seed=seed), district=index, spacing_m=spacing, reach_m=reach,
-                                 panorama_width=width)
+                                 panorama_width=width, exact_mesh=exact)
     with err.status("Building the city, which takes about a minute ..."):
         folder = ensure_street_scene(data_folder(root), options)
     out.print(f"The city is in {folder}", soft_wrap=True)
@@ -133,7 +136,7 @@ def run(
 
         for todo in plans:
             demand_defaults(todo)
-    code = max([_run_one(todo, force, timeout) for todo in plans])
+    code = _worst([_run_one(todo, force, timeout) for todo in plans])
     if store and code == 0:
         for todo in plans:
             store_outputs(todo)
@@ -176,7 +179,7 @@ def table(
     for name in rows[0]:
         shown.add_column(name, no_wrap=name in ("notebook", "status", "key", "wall"), overflow="fold")
     for row in rows:
-        shown.add_row(*(escape(tables.cell_text(value)) for value in row.values()))
+        shown.add_row(*(tables.cell_text(value) for value in row.values()))
     out.print(shown)
 
 
@@ -196,20 +199,20 @@ def _run_one(todo, force: bool, timeout: float | None) -> int:
         err.print(f"{todo.name}: interrupted; recorded as killed in {todo.folder}", soft_wrap=True)
         raise typer.Exit(130) from None
     if record.get("cached"):
-        out.print(f"[green]done before[/green]  {todo.name}  {todo.key}  ({record['wall_seconds']:.0f} s then)")
+        out.print(Text("done before", "green"), f" {todo.name}  {todo.key}  ({record['wall_seconds']:.0f} s then)")
         return 0
-    colour = "green" if record["status"] == "ok" else "red"
-    out.print(f"[{colour}]{record['status']:11}[/{colour}]  {todo.name}  {todo.key}  {record['wall_seconds']:.0f} s")
+    status = Text(f"{record['status']:11}", "green" if record["status"] == "ok" else "red")
+    out.print(status, f" {todo.name}  {todo.key}  {record['wall_seconds']:.0f} s")
     if record["status"] == "ok":
         return 0
-    err.print(f"{record['reason']}\nWhat was executed so far: {todo.folder}", markup=False, soft_wrap=True)
+    err.print(f"{record['reason']}\nWhat was executed so far: {todo.folder}", soft_wrap=True)
     return 1
 
 
 def _show_plan(todo) -> None:
     from rsnb.runs.planning import is_finished
 
-    out.print(f"[bold]{todo.name}[/bold]  {todo.key}  {'done before' if is_finished(todo) else 'would run'}")
+    out.print(Text(todo.name, "bold"), f" {todo.key}  {'done before' if is_finished(todo) else 'would run'}")
     shown = Table(box=None, pad_edge=False, show_header=False)
     shown.add_column()
     shown.add_column(overflow="fold")
@@ -243,16 +246,28 @@ def _installed(name: str, metadata) -> bool:
     return True
 
 
+def _worst(codes: list[int]) -> int:
+    """One exit code for several runs: a failure before one that was busy, that before success."""
+    return 1 if 1 in codes else max(codes)
+
+
 def main() -> None:
     """Entry point: bad input is one paragraph on stderr and exit code 2, never a traceback."""
     try:
         app()
     except InputError as error:
-        err.print(f"[bold red]rsnb:[/bold red] {escape(str(error))}", soft_wrap=True)
-        raise SystemExit(2) from None
+        _refuse(str(error))
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "rsnb":
             raise
-        err.print(f"[bold red]rsnb:[/bold red] the package {error.name!r} is not installed. "
-                  r"Install the notebooks' set: pip install 'rsnb\[notebooks]'", soft_wrap=True)
-        raise SystemExit(2) from None
+        _refuse(f"the package {error.name!r} is not installed. Install the notebooks' set: "
+                "pip install 'rsnb[notebooks]'.")
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _refuse(f"{error.filename}: {error.strerror or error}. Check that the place exists and can be written.")
+
+
+def _refuse(message: str) -> None:
+    err.print(Text("rsnb:", "bold red"), message, soft_wrap=True)
+    raise SystemExit(2) from None
