@@ -18,7 +18,7 @@ _MODULES = {
     "read_street_views": "streetview", "write_sidecar": "streetview", "StreetViewOptions": "streetview",
     "locate_street_scene": "street_scene", "mesh_groups": "street_scene", "choose_rows": "street_scene",
     "read_poses": "street_scene", "StreetScenePaths": "street_scene", "read_raster": "raster",
-    "Picks": "picks", "read_picks": "picks", "write_picks": "picks",
+    "Picks": "picks", "read_picks": "picks", "write_picks": "picks", "find_picks": "picks",
 }
 __all__ = sorted(_MODULES)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from rsnb.data.reading import Reading
@@ -71,7 +72,7 @@ def _colour(text: str, path: Path, line: int) -> tuple[float, float, float]:
         values = [float(p) for p in parts[:3]]
     except ValueError:
         values = []
-    if len(values) not in (1, 3):
+    if len(values) not in (1, 3) or not all(map(math.isfinite, values)):
         raise InputError(f"`Kd {text}` is not a colour", where=path, line=line, mend="Write three numbers 0..1")
     return tuple(min(max(v, 0.0), 1.0) for v in (values * 3)[:3])
 

@@ -121,6 +121,9 @@ def _split(path: Path) -> tuple[dict[str, int], list[tuple[int, list[str]]]]:
         named = [_ALIASES.get(re.sub(r"[^a-z]", "", c.lower())) for c in cells[0][1]]
         if "lat" in named and "lon" in named:
             columns, cells = {name: i for i, name in enumerate(named) if name}, cells[1:]
+            if ("x" in columns) != ("y" in columns):
+                raise InputError("the header names only one of X and Y", where=path, line=lines[0][0],
+                                 mend="Name both, or neither to have them computed")
             if "id" not in columns:
                 raise InputError("the header names no Pano_ID", where=path, line=lines[0][0],
                                  mend=f"Write {', '.join(COLUMNS)}")
@@ -168,7 +171,7 @@ def _checked(
     full = np.abs(given - origin - expected).max(axis=1) < np.abs(given - expected).max(axis=1)
     given = np.where(full[:, None], given - origin, given)
     off = np.hypot(*(given - expected).T)
-    for i in np.flatnonzero(off > TOLERANCE_M):
+    for i in np.flatnonzero(~(off <= TOLERANCE_M)):
         row = rows[i]
         if np.hypot(*(given[i, ::-1] - expected[i])) <= TOLERANCE_M:
             what, mend = "X and Y look swapped", "The order is Pano_ID, Lat, Lon, Y, X: Y comes first"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rsnb.data.intrinsics import fov_camera_matrix, parse_camera_matrix
 from rsnb.data.reading import require_file
 from rsnb.errors import InputError
 from rsnb.files import write_text
@@ -68,6 +69,19 @@ class Picks:
     def __len__(self) -> int:
         return len(self.pixels)
 
+    @property
+    def camera_matrix(self) -> np.ndarray | None:
+        """[3, 3] float64: K, else the one of the field of view and the picture's size, else None."""
+        if self.K is not None or None in (self.fov_deg, self.width, self.height):
+            return self.K
+        return fov_camera_matrix(self.fov_deg, self.width, self.height)
+
+
+def find_picks(folder: str | Path, name: str) -> Path | None:
+    """The picks of a picture: the file of the same stem in `folder`, JSON before CSV; None where there is none."""
+    files = (Path(folder) / f"{Path(name).stem}{suffix}" for suffix in (".json", ".csv"))
+    return next((file for file in files if file.is_file()), None)
+
 
 def read_picks(path: str | Path) -> Picks:
     """Read picks from JSON (schema "rsnb.picks", version 1) or CSV (columns u, v, x, y, z, optionally id).
@@ -121,6 +135,8 @@ def _from_json(path: Path, text: str) -> Picks:
     except json.JSONDecodeError as error:
         raise InputError(f"this is no JSON ({error.msg}, column {error.colno})", where=path, line=error.lineno,
                          mend="Repair the file") from None
+    except (RecursionError, ValueError) as error:  # nested too deep, or a number of thousands of digits
+        raise InputError(f"this JSON cannot be read ({error})", where=path, mend="Repair the file") from None
     if document.get("schema") != SCHEMA or document.get("version") != VERSION:
         raise InputError(f"schema {document.get('schema')!r} version {document.get('version')!r} is not {SCHEMA!r} "
                          f"version {VERSION}", where=path, mend="Save the picks again with this version")
@@ -129,53 +145,73 @@ def _from_json(path: Path, text: str) -> Picks:
         raise InputError('the key "pairs" is no list', where=path, mend="Repair the file")
     pixels, world, render, depth, ids = [], [], [], [], []
     for number, pair in enumerate(pairs, start=1):
+        pair = _dict(path, pair, f"pair {number}")
         pixels.append(_vector(path, pair, "image", 2, number))
         world.append(_vector(path, pair, "world", 3, number))
         render.append(_vector(path, pair, "render", 2, number) if pair.get("render") is not None else [np.nan] * 2)
         depth.append(_vector(path, pair, "depth_m", 0, number) if pair.get("depth_m") is not None else np.nan)
         ids.append(str(pair.get("id", number)))
-    image, camera = document.get("image") or {}, document.get("camera") or {}
+    image, camera, prior = (_dict(path, document.get(k) or {}, k) for k in ("image", "camera", "prior"))
+    size = (image.get("width"), image.get("height"))
+    if not all(n is None or (type(n) is int and 0 < n < 2**31) for n in size):
+        raise InputError(f"the picture's width and height are {size[0]!r} and {size[1]!r}", where=path,
+                         mend="Write whole numbers of pixels, or remove them")
     fov = camera.get("fov_deg")
-    if fov is not None and not (isinstance(fov, int | float) and 0.0 < fov < 180.0):
+    if fov is not None and not (type(fov) in (int, float) and 0.0 < fov < 180.0):
         raise InputError(f"fov_deg is {fov}", where=path,
                          mend="A pinhole camera sees more than 0 and less than 180 degrees")
     return Picks(
-        np.array(pixels).reshape(-1, 2), np.array(world).reshape(-1, 3), tuple(ids), image.get("name") or "",
-        image.get("width"), image.get("height"), _matrix(path, camera.get("K"), 3, "K"),
-        fov, _matrix(path, (document.get("prior") or {}).get("world_to_cam"), 4, "prior"),
+        np.array(pixels).reshape(-1, 2), np.array(world).reshape(-1, 3), tuple(ids), str(image.get("name") or ""),
+        *size, None if camera.get("K") is None else parse_camera_matrix(camera["K"], path), fov,
+        _pose(path, prior.get("world_to_cam")),
         np.array(render) if np.isfinite(render).any() else None, np.array(depth) if np.isfinite(depth).any() else None,
-        document.get("annotator") or "", document.get("time") or "",
+        str(document.get("annotator") or ""), str(document.get("time") or ""),
     )
+
+
+def _dict(path: Path, value, key: str) -> dict:
+    if not isinstance(value, dict):
+        raise InputError(f"{key!r} is {_short(value)}, not an object", where=path, mend="Repair the file")
+    return value
+
+
+def _short(value) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _vector(path: Path, pair, key: str, length: int, number: int):
     try:
         value = np.asarray(pair[key], dtype=np.float64)
         good = value.shape == ((length,) if length else ()) and np.isfinite(value).all()
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         good = False
     if not good:
-        found = pair.get(key) if isinstance(pair, dict) else pair
-        raise InputError(f"pair {number}: {key!r} is {found!r}, not {length or 1} finite numbers", where=path,
-                         mend="Pick it again, not on the sky")
+        raise InputError(f"pair {number}: {key!r} is {_short(pair.get(key))}, not {length or 1} finite numbers",
+                         where=path, mend="Pick it again, not on the sky")
     return value.tolist()
 
 
-def _matrix(path: Path, rows, size: int, key: str) -> np.ndarray | None:
+def _pose(path: Path, rows) -> np.ndarray | None:
     if rows is None:
         return None
     try:
         matrix = np.asarray(rows, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         matrix = np.zeros(0)
-    if matrix.shape != (size, size) or not np.isfinite(matrix).all():
-        raise InputError(f"{key!r} is no {size} x {size} matrix of numbers", where=path, mend="Repair or remove it")
+    if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
+        raise InputError("'prior' is no 4 x 4 matrix of numbers", where=path, mend="Repair or remove it")
     return matrix
 
 
 def _from_csv(path: Path, text: str) -> Picks:
-    lines = [(n, row) for n, row in enumerate(csv.reader(text.splitlines()), start=1)
-             if row and any(c.strip() for c in row) and not row[0].lstrip().startswith("#")]
+    reader = csv.reader(text.splitlines())
+    try:
+        lines = [(n, row) for n, row in enumerate(reader, start=1)
+                 if row and any(c.strip() for c in row) and not row[0].lstrip().startswith("#")]
+    except csv.Error as error:
+        raise InputError(f"this is no CSV ({error})", where=path, line=reader.line_num,
+                         mend="Name a file of picks, columns u, v, x, y, z") from None
     names = [c.strip().lower() for c in lines[0][1]] if lines else []
     if {"u", "v", "x", "y", "z"} <= set(names):
         lines = lines[1:]

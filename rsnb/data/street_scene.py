@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rsnb.data.meshes import read_mesh
+from rsnb.data.meshes import read_files, read_mesh
 from rsnb.data.reading import DEFAULTS, ReadOptions, require_file
 from rsnb.data.tiles import HELSINKI, Tile, find_tiles, read_tiles, tile_bounds, tile_of
 from rsnb.errors import InputError
@@ -74,7 +74,7 @@ def mesh_groups(
     """The mesh around given places, in pieces that fit memory.
 
     A file, a folder without tile names or one with at most 9 tiles comes whole, once. A larger tiling comes tile by
-    tile: each tile that holds a place, with its 8 neighbours.
+    tile: each tile that holds a place, with its 8 neighbours. Of several files of one tile, `find_tiles` takes one.
 
     Args:
         path: mesh file or folder.
@@ -91,7 +91,8 @@ def mesh_groups(
     path = Path(path)
     tiles = find_tiles(path) if path.is_dir() else {}
     if len(tiles) <= TILES_AT_ONCE:
-        mesh = read_mesh(path, georeference, options)
+        files = list(tiles.values())
+        mesh = read_files(files, path, georeference, options) if files else read_mesh(path, georeference, options)
         yield np.arange(0 if places is None else len(places)), mesh, mesh.bounds
         return
     if places is None:

@@ -239,9 +239,10 @@ def test_missing_library_is_a_warning(golden, tmp_path):
     assert [m.rgb for m in mesh.materials] == [(0.8, 0.8, 0.8)] * 2
 
 
-def test_bad_colour_names_the_library(golden, tmp_path):
-    (tmp_path / "two words.mtl").write_text("newmtl paint\nKd red\n")
-    with pytest.raises(InputError, match=r"two words\.mtl, line 2: `Kd red` is not a colour"):
+@pytest.mark.parametrize("kd", ["red", "nan", "1 inf 0", "1 0"])
+def test_bad_colour_names_the_library(golden, tmp_path, kd):
+    (tmp_path / "two words.mtl").write_text(f"newmtl paint\nKd {kd}\n")
+    with pytest.raises(InputError, match=rf"two words\.mtl, line 2: `Kd {kd}` is not a colour"):
         read_obj(golden)
 
 

@@ -36,6 +36,15 @@ def test_columns_by_header_and_positions_computed(tmp_path):
         read_panos(path)
 
 
+@pytest.mark.parametrize("one", ["X", "Y"])
+def test_header_with_only_one_of_x_and_y(tmp_path, one):
+    path = tmp_path / "panos.txt"
+    path.write_text(f"Pano_ID,Lat,Lon,{one}\n{ROW[0]},{ROW[1]},{ROW[2]},{ROW[3]}\n")
+    for georeference in (None, HELSINKI):
+        with pytest.raises(InputError, match=r"line 1: the header names only one of X and Y"):
+            read_panos(path, georeference)
+
+
 def test_full_coordinates_become_model_metres(tmp_path):
     path = tmp_path / "panos.txt"
     path.write_text(f"{ROW[0]} {ROW[1]} {ROW[2]} 6672400.232103 25496056.963851\n")

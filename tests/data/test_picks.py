@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from rsnb.data import Picks, read_picks, write_picks
+from rsnb.data import Picks, find_picks, read_picks, write_picks
 from rsnb.errors import InputError
 
 GOLDEN = {
@@ -62,8 +62,9 @@ def test_csv_with_other_columns_and_without_ids(tmp_path):
 def test_round_trip_to_the_last_bit(tmp_path, name):
     rng = np.random.default_rng(3)
     picks = Picks(rng.normal(size=(9, 2)) * 640, rng.normal(size=(9, 3)) * 1e4, image="v.png", width=640, height=480,
-                  K=rng.normal(size=(3, 3)), fov_deg=90.0, prior=rng.normal(size=(4, 4)),
-                  render_pixels=rng.normal(size=(9, 2)), depth=rng.random(9), annotator="a", time="t")
+                  K=np.array([[1 / 3, 0, 0.1], [0, 2 / 3, 0.7], [0, 0, 1]]), fov_deg=90.0,
+                  prior=rng.normal(size=(4, 4)), render_pixels=rng.normal(size=(9, 2)), depth=rng.random(9),
+                  annotator="a", time="t")
     again = read_picks(write_picks(tmp_path / name, picks))
     assert np.array_equal(again.pixels, picks.pixels) and np.array_equal(again.world, picks.world)
     assert again.ids == picks.ids
@@ -98,10 +99,19 @@ def changed(**at):
     ({"pairs__1__world__0": float("inf")}, "pair 2: 'world'"),
     ({"pairs__0__image": KeyError}, "pair 1: 'image' is None"),
     ({"pairs__0__depth_m": "far"}, "pair 1: 'depth_m' is 'far', not 1 finite"),
-    ({"pairs__0": 5}, "pair 1: 'image' is 5"),
+    ({"pairs__0": 5}, "'pair 1' is 5, not an object"),
     ({"version": 2}, "version 2 is not 'rsnb.picks' version 1"),
     ({"schema": KeyError}, "schema None"),
     ({"camera__K": [[1, 2], [3, 4]]}, "'K' is no 3 x 3"),
+    ({"camera__K": [[0, 0, 0]] * 3}, "'K' is no 3 x 3"),
+    ({"camera__K": [[500, 0, 320], [0, float("nan"), 240], [0, 0, 1]]}, "'K' is no 3 x 3"),
+    ({"camera__K": [[500, 0, 320], [0, 510, 240], [0, 0, 10**400]]}, "'K' is no 3 x 3"),
+    ({"camera": "phone"}, "'camera' is 'phone', not an object"),
+    ({"image": ["view.jpg"]}, "'image' is ['view.jpg'], not an object"),
+    ({"prior": 5}, "'prior' is 5, not an object"),
+    ({"image__width": "a"}, "width and height are 'a' and 480"),
+    ({"image__height": 0}, "width and height are 640 and 0"),
+    ({"pairs__0__world__0": 10**400}, "pair 1: 'world'"),
     ({"prior__world_to_cam": [1]}, "'prior' is no 4 x 4"),
     ({"camera__fov_deg": 180}, "fov_deg is 180"),
 ])
@@ -141,6 +151,37 @@ def test_files_that_are_none(tmp_path):
     path.write_text("")
     with pytest.raises(InputError, match="0 pairs"):
         read_picks(path)
+
+
+def test_files_that_csv_and_json_cannot_take(tmp_path):
+    path = tmp_path / "picks.csv"
+    path.write_text("id,u,v,x,y,z\n" + "a" * 140_000 + ",1,2,3,4,5\n")
+    with pytest.raises(InputError, match=r"picks\.csv, line 2: this is no CSV"):
+        read_picks(path)
+    path.write_text('{"a":' * 200_000)
+    with pytest.raises(InputError, match=r"picks\.csv: this JSON cannot be read"):
+        read_picks(path)
+
+
+def test_camera_matrix_of_the_field_of_view():
+    points = {"pixels": np.ones((4, 2)), "world": np.ones((4, 3))}
+    # 640 / 2 / tan(60 degrees / 2) = 320 sqrt 3
+    K = Picks(**points, fov_deg=60.0, width=640, height=400).camera_matrix
+    assert np.allclose(K, [[320 * 3**0.5, 0, 320], [0, 320 * 3**0.5, 200], [0, 0, 1]], rtol=1e-12)
+    given = np.diag([5.0, 6.0, 1.0])
+    assert Picks(**points, K=given, fov_deg=60.0, width=640, height=400).camera_matrix is given
+    for known in ({}, {"fov_deg": 60.0}, {"fov_deg": 60.0, "width": 640}, {"width": 640, "height": 400}):
+        assert Picks(**points, **known).camera_matrix is None
+
+
+def test_picks_of_a_picture_are_found(tmp_path):
+    name = "tile-1-2-coord-6034.4-4562.4-fov-115.0-direction--1.8-pitch--8.0.jpg"
+    assert find_picks(tmp_path, name) is None and find_picks(tmp_path / "none", name) is None
+    table = tmp_path / name.replace(".jpg", ".csv")
+    table.write_text("")
+    assert find_picks(tmp_path, name) == table
+    table.with_suffix(".json").write_text("")
+    assert find_picks(str(tmp_path), name) == table.with_suffix(".json")
 
 
 def test_a_pick_on_the_sky_cannot_be_kept():

@@ -40,6 +40,16 @@ def test_few_tiles_come_whole(tmp_path):
     assert box[:, 0].tolist() == [6000, 6500]
 
 
+def test_of_several_files_of_one_tile_one_is_read(tmp_path):
+    for j in (2690, 2691):
+        write_tile(tmp_path, 1984, j)
+    fine = tmp_path / "Tile_+1984_+2690_L1.obj"
+    (tmp_path / "Tile_+1984_+2690_L0.obj").write_text(fine.read_text())
+    (tmp_path / "Tile_+1984_+2690_L1.ply").write_text("ply\n")
+    (_, mesh, _), = mesh_groups(tmp_path, None)
+    assert len(mesh.faces) == 2
+
+
 def test_many_tiles_come_as_each_places_tile_with_its_neighbours(tmp_path):
     for i in range(1980, 1985):
         for j in range(2690, 2693):
