@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
+
+from rsnb.geometry.cameras import NadirCamera, PanoramaCamera, PinholeCamera
 
 CACHE_BYTES = 1 << 29
 CENTRE = (0.5, 0.5)
@@ -46,21 +50,58 @@ class RayBundle:
         return self.fixed.directions.shape[1]
 
 
+@dataclass(frozen=True, eq=False)
+class PixelRun:
+    """The pixels first..last of a camera, counted row by row, as a camera of one row: a part of a large picture."""
+
+    camera: object
+    first: int
+    last: int
+    height: int = 1
+
+    @property
+    def width(self) -> int:
+        """Number of pixels."""
+        return self.last - self.first
+
+    @cached_property
+    def corner(self) -> torch.Tensor:
+        """[N, 2] float64 upper left corner of each pixel."""
+        index = torch.arange(self.first, self.last)
+        row = torch.div(index, self.camera.width, rounding_mode="floor")
+        return torch.stack([index - row * self.camera.width, row], dim=-1).double()
+
+    @cached_property
+    def pixel_widths(self) -> tuple[np.ndarray, np.ndarray]:
+        """As in `CameraRays`; the same for every point of a pixel."""
+        return _pixel_widths(self.camera, self.corner)
+
+
 _cache: OrderedDict[tuple, CameraRays] = OrderedDict()
+_cache_lock = threading.Lock()
 
 
 def camera_rays(camera, offset: tuple[float, float] = CENTRE) -> CameraRays:
-    """Rays through the point `offset` of every pixel, (0.5, 0.5) being its centre. The last few cameras are kept."""
+    """Rays through the point `offset` of every pixel, (0.5, 0.5) being its centre.
+
+    Those of the last few cameras are kept where the camera's class tells all that its rays depend on.
+    """
     if isinstance(camera, RayBundle):
         return camera.fixed
-    key = (*_camera_key(camera), offset)
-    if key in _cache:
-        _cache.move_to_end(key)
-        return _cache[key]
+    if isinstance(camera, PixelRun):
+        return _rays(camera.camera, camera.corner, offset, camera.pixel_widths)
+    key = _camera_key(camera)
+    if key is None:
+        return _compute(camera, offset)
+    with _cache_lock:
+        if (key, offset) in _cache:
+            _cache.move_to_end((key, offset))
+            return _cache[key, offset]
     rays = _compute(camera, offset)
-    _cache[key] = rays
-    while len(_cache) > 1 and sum(_bytes(kept) for kept in _cache.values()) > CACHE_BYTES:
-        _cache.popitem(last=False)
+    with _cache_lock:
+        _cache[key, offset] = rays
+        while len(_cache) > 1 and _cached_bytes() > CACHE_BYTES:
+            _cache.popitem(last=False)
     return rays
 
 
@@ -73,34 +114,44 @@ def sample_offsets(count: int) -> list[tuple[float, float]]:
             for j in range(count) for i in range(count)]
 
 
-def _camera_key(camera) -> tuple:
-    K = getattr(camera, "K", None)
-    inner = K.detach().cpu().numpy().tobytes() if isinstance(K, torch.Tensor) else np.asarray(K).tobytes()
-    return type(camera).__name__, camera.width, camera.height, getattr(camera, "gsd_m", None), inner
+def _camera_key(camera) -> tuple | None:
+    """What the camera's rays depend on; None for classes that are not known here."""
+    kind, size = type(camera), (camera.width, camera.height)
+    if kind is PinholeCamera:
+        return kind, size, camera.K.detach().cpu().numpy().tobytes()
+    if kind is NadirCamera:
+        return kind, size, camera.gsd_m
+    return (kind, size) if kind is PanoramaCamera else None
 
 
-def _bytes(rays: CameraRays) -> int:
-    arrays = (rays.directions, rays.origins, rays.width_at_0, rays.width_per_m)
-    return sum(array.nbytes for array in arrays if array is not None)
+def _cached_bytes() -> int:
+    # The rays of one camera share their widths.
+    arrays = {id(array): array.nbytes for rays in _cache.values() for array in vars(rays).values() if array is not None}
+    return sum(arrays.values())
 
 
 @torch.no_grad()
 def _compute(camera, offset: tuple[float, float]) -> CameraRays:
     corner = camera.pixel_centres().double().cpu() - 0.5
-    origins, directions = camera.rays(corner + torch.tensor(offset, dtype=torch.float64))
     if offset == CENTRE:
-        at_0, per_m = _pixel_widths(camera, corner)
-    else:
-        # The width hardly changes within a pixel.
-        at_0, per_m = camera_rays(camera).width_at_0, camera_rays(camera).width_per_m
+        return _rays(camera, corner, offset, _pixel_widths(camera, corner))
+    centre = camera_rays(camera)
+    return _rays(camera, corner, offset, (centre.width_at_0, centre.width_per_m))
+
+
+@torch.no_grad()
+def _rays(camera, corner: torch.Tensor, offset: tuple[float, float], widths) -> CameraRays:
+    # The width hardly changes within a pixel: that of its middle serves all offsets.
+    origins, directions = camera.rays(corner + torch.tensor(offset, dtype=torch.float64))
     single = bool((origins == 0).all())
-    return CameraRays(_planar(directions), None if single else _planar(origins), at_0, per_m)
+    return CameraRays(_planar(directions), None if single else _planar(origins), *widths)
 
 
 def _planar(vectors: torch.Tensor) -> np.ndarray:
     return vectors.reshape(-1, 3).float().T.contiguous().numpy()
 
 
+@torch.no_grad()
 def _pixel_widths(camera, corner: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     steps = []
     for axis in (0, 1):

@@ -160,7 +160,7 @@ class Pass:
             distance=self._put(distance), position=self._put(start + distance[:, None] * toward),
             direction=self._put(toward),
             width=self._put(self.rays.width_at_0[part][index] + self.rays.width_per_m[part][index] * distance),
-            turn=self._put(pixel_turn(index + part.start, self.frame.camera.width, self.number)),
+            turn=self._put(pixel_turn(index + part.start + self.frame.first, self.frame.columns, self.number)),
             stagger=(0.5 + self.number * 0.7548777) % 1.0)
 
     def _put(self, array: np.ndarray) -> torch.Tensor:

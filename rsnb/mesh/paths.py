@@ -11,6 +11,7 @@ from rsnb.mesh.scene import RayScene
 from rsnb.mesh.viewpoints import ground_height
 from rsnb.scenes import TexturedMesh
 
+MAX_PIXELS = 400_000_000  # of a nadir picture, whose channels take 44 bytes a pixel
 CLEARANCE_M = 4.0  # a drive ends this far before what stands in its way
 
 
@@ -93,10 +94,22 @@ def nadir_view(bounds: np.ndarray, gsd_m: float) -> tuple[NadirCamera, np.ndarra
     """Camera and pose [4, 4] straight above a model, covering it with pixels of `gsd_m` metres, north at the top.
 
     The corner lies on a multiple of the pixel size, so that rasters of neighbouring pieces fit together.
+
+    Raises:
+        InputError: the pixel size is not above 0, or the picture would have more than `MAX_PIXELS`.
     """
     if not gsd_m > 0:
         raise InputError(f"the ground sampling distance is {gsd_m}", where="gsd", mend="Give metres above 0")
     low, high = np.asarray(bounds, np.float64)
+    width, depth = high[:2] - low[:2]
+    if width * depth > MAX_PIXELS * gsd_m**2:
+        least = float(np.sqrt(width * depth / MAX_PIXELS))
+        digit = 10.0 ** (np.floor(np.log10(least)) - 1)
+        raise InputError(f"{width:.6g} x {depth:.6g} m at {gsd_m:g} m a pixel is a picture of "
+                         f"{width * depth / gsd_m**2 / 1e6:.0f} million pixels; {MAX_PIXELS // 1_000_000} million is "
+                         "the most", where="gsd",
+                         mend=f"Use a gsd of {np.ceil(least / digit) * digit:g} or more, and check that "
+                              "the model is in metres")
     west, south = np.floor(low[:2] / gsd_m + 1e-6) * gsd_m
     columns, rows = (int(n) for n in np.ceil((high[:2] - (west, south)) / gsd_m - 1e-6))
     centre = (west + columns / 2 * gsd_m, south + rows / 2 * gsd_m, high[2] + 10.0)

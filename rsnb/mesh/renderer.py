@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from rsnb.errors import InputError
-from rsnb.mesh.camera_rays import CENTRE, sample_offsets
+from rsnb.mesh.camera_rays import CENTRE, PixelRun, RayBundle, sample_offsets
 from rsnb.mesh.packets import run_in_parts
 from rsnb.mesh.passes import CHUNK, DEVICE_CHUNK, Pass
 from rsnb.mesh.scene import RayScene
@@ -82,6 +82,8 @@ class RenderOptions:
 
 
 UNLIT = RenderOptions()
+LARGE_PIXELS = 1 << 23  # pictures with more are made piece by piece, whose rays are not kept
+PIECE_PIXELS = 1 << 21  # whole chunks of rays, so that the pieces change nothing
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class Rendering:
 
 
 def render(scene: RayScene, camera, world_to_cam: np.ndarray, options: RenderOptions = UNLIT) -> Rendering:
-    """One picture.
+    """One picture. Large ones are made in pieces, so that memory holds little more than the picture itself.
 
     Args:
         scene: what to look at.
@@ -135,6 +137,22 @@ def render(scene: RayScene, camera, world_to_cam: np.ndarray, options: RenderOpt
                          mend="Give one camera with K [3, 3]; render_batch takes a list of cameras")
     if options.check_camera:
         refuse_buried_camera(scene, camera, pose)
+    count = camera.width * camera.height
+    if count <= LARGE_PIXELS or isinstance(camera, RayBundle) or options.backend != "embree":
+        return _draw(scene, camera, pose, options)
+    whole: dict[str, np.ndarray] = {}
+    for first in range(0, count, PIECE_PIXELS):
+        run = PixelRun(camera, first, min(first + PIECE_PIXELS, count))
+        piece = _draw(scene, run, pose, options)
+        for name in {"prim", *options.channels}:
+            part = getattr(piece, name)[..., 0, :]
+            whole.setdefault(name, np.empty((*part.shape[:-1], count), part.dtype))[..., run.first : run.last] = part
+    images = {name: array.reshape(*array.shape[:-1], camera.height, camera.width) for name, array in whole.items()}
+    return Rendering(*(images.get(name) for name in (*ALL_CHANNELS[:5], "prim", "opacity")), camera, pose)
+
+
+def _draw(scene: RayScene, camera, pose: np.ndarray, options: RenderOptions) -> Rendering:
+    """The rays of every pixel of a camera or `PixelRun`, one pass for each of the supersampled points."""
     frame = Frame(scene, camera, pose, options)
     offsets = sample_offsets(options.supersample)
     wants_colour = "rgb" in options.channels or "opacity" in options.channels
@@ -172,6 +190,8 @@ class Frame:
 
     def __init__(self, scene: RayScene, camera, pose: np.ndarray, options: RenderOptions):
         self.scene, self.camera, self.pose, self.options = scene, camera, pose, options
+        run = camera if isinstance(camera, PixelRun) else PixelRun(camera, 0, camera.width * camera.height)
+        self.first, self.columns = run.first, run.camera.width  # where in the picture its pixels lie
         self.turn = pose[:3, :3].astype(np.float32)  # row vectors: direction in the world = direction @ turn
         self.eye = (-pose[:3, :3].T @ pose[:3, 3] - scene.centre).astype(np.float32)
         # A supersampled pixel is covered by several rays; each stands for its part.

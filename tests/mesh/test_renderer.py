@@ -18,6 +18,7 @@ from rsnb.geometry import (
     project_points,
 )
 from rsnb.mesh import RayScene, RenderOptions, Sky, Sun, render
+from rsnb.mesh.camera_rays import camera_rays, sample_offsets
 from rsnb.scenes import Material, SemanticClass, TexturedMesh
 
 K = np.array([[150.0, 0, 70], [0, 190, 55], [0, 0, 1]])  # fx != fy, off the middle, 160 x 96
@@ -215,6 +216,53 @@ def test_two_runs_give_the_same_bytes(scene, options):
     one, two = render(scene, PANORAMA, POSE, options), render(RayScene(town()), PANORAMA, POSE, options)
     for name in ("rgb", "depth", "normal", "semantic", "instance", "prim", "opacity"):
         assert getattr(one, name).tobytes() == getattr(two, name).tobytes(), name
+
+
+@pytest.mark.parametrize("camera,pose", [(NADIR, nadir_pose([2.0, -3, 40])), (PANORAMA, POSE), (PINHOLE, POSE)])
+def test_pieces_of_a_large_picture_make_the_same_picture(scene, camera, pose, monkeypatch):
+    options = RenderOptions(supersample=2, sun=Sun(3.0, 0.7, radius=0.01), shadows=True, shadow_rays=2)
+    whole = render(scene, camera, pose, options)
+    monkeypatch.setattr("rsnb.mesh.renderer.LARGE_PIXELS", 1 << 12)
+    monkeypatch.setattr("rsnb.mesh.renderer.PIECE_PIXELS", 1 << 10)
+    pieces = render(scene, camera, pose, options)
+    for name in ("prim", "semantic", "instance", "opacity"):
+        np.testing.assert_array_equal(getattr(pieces, name), getattr(whole, name))
+    # Pieces here are smaller than a chunk, so the last bit of a power may differ.
+    for name in ("rgb", "depth", "normal"):
+        np.testing.assert_allclose(getattr(pieces, name), getattr(whole, name), atol=1e-6)
+    few = render(scene, camera, pose, replace(options, channels=("depth",)))
+    assert few.rgb is None and few.opacity is None and few.depth.shape == whole.depth.shape
+
+
+def test_cameras_that_are_not_known_get_their_own_pictures(scene):
+    class Bent(PanoramaCamera):
+        turn = 0.0
+
+        def rays(self, pixels):
+            return super().rays(pixels + pixels.new_tensor([self.turn, 0.0]))
+
+    plain, bent = Bent(64, 32), Bent(64, 32)
+    object.__setattr__(bent, "turn", 16.0)  # a quarter of the circle
+    first, second = (render(scene, camera, POSE, RenderOptions(channels=("depth",))) for camera in (plain, bent))
+    np.testing.assert_array_equal(second.prim, np.roll(first.prim, -16, axis=1))
+    assert (first.prim != second.prim).any()
+
+
+def test_threads_that_push_each_other_out_of_the_ray_cache(monkeypatch):
+    from concurrent.futures import ThreadPoolExecutor
+
+    monkeypatch.setattr("rsnb.mesh.camera_rays.CACHE_BYTES", 1 << 14)
+    sizes = [(24 + k % 7, 12) for k in range(600)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda size: camera_rays(PanoramaCamera(*size)).directions.shape[1], sizes))
+    assert found == [width * height for width, height in sizes]
+
+
+def test_sixteen_passes_of_a_panorama_share_their_widths_in_the_cache(monkeypatch):
+    monkeypatch.setattr("rsnb.mesh.camera_rays.CACHE_BYTES", 17 * 128 * 64 * 12 + 128 * 64 * 8)
+    camera = PanoramaCamera(128, 64)
+    first = [camera_rays(camera, offset) for offset in sample_offsets(4)]
+    assert all(camera_rays(camera, offset) is rays for offset, rays in zip(sample_offsets(4), first, strict=True))
 
 
 def test_threads_change_nothing(scene):
