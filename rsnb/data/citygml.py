@@ -57,7 +57,10 @@ def read_citygml(
     by_id = {gml_id(e): e for e in root.iter() if isinstance(e.tag, str) and gml_id(e)}
     polygons = _choose_lod(path, _contexts(root, by_id, path), reading)
     crs = next((parse_srs(e.get("srsName")) for e in root.iter() if isinstance(e.tag, str) and e.get("srsName")), None)
-    named, crs = crs, _to_metres(polygons, crs)
+    try:
+        named, crs = crs, _to_metres(polygons, crs)
+    except ValueError as error:
+        raise InputError(str(error), where=path, mend="Check the coordinates against their srsName") from None
     if named and not crs and polygons:
         reading.notes.append(f"its coordinate system {named} is unknown")
     try:
@@ -113,7 +116,7 @@ def _contexts(root, by_id: dict, path: Path) -> list[_Polygon]:
             try:
                 matrix, anchor = _placement(_implicit(place), by_id)
             except ValueError as error:
-                raise InputError(f"an implicit geometry holds something that is no number ({error})", where=path,
+                raise InputError(f"an implicit geometry is placed by something that is no number ({error})", where=path,
                                  line=place.sourceline, mend="Repair its matrix or reference point") from None
             result.append(_Polygon(element, place, rings, ids, matrix, anchor))
         if not implicit:
@@ -155,12 +158,13 @@ def _points(ring, path: Path) -> list:
     texts = [e for e in ring.iter("{*}posList", "{*}pos", "{*}coordinates")]
     values, width = [], 3
     for element in texts:
+        text = element.text or ""
         try:
-            text = element.text or ""
             values += numbers(text.replace(",", " ") if local(element) == "coordinates" else text)
         except ValueError:
-            raise InputError(f"`{(element.text or '').strip()[:60]}` holds something that is no number", where=path,
-                             line=element.sourceline, mend="Repair that coordinate") from None
+            shown = " ".join(text.split())[:60]
+            raise InputError(f"`{shown}` holds something that is no number", where=path, line=element.sourceline,
+                             mend="Repair that coordinate") from None
         if (element.get("srsDimension") or ring.get("srsDimension")) == "2":
             width = 2
     if len(values) % width or not np.isfinite(values).all():
@@ -240,8 +244,10 @@ def _placement(implicit, by_id: dict) -> tuple[np.ndarray, np.ndarray]:
     if reference is not None and (href := reference.get(_HREF)):
         reference = by_id.get(href.removeprefix("#"))
     point = next(reference.iter("{*}pos", "{*}coordinates"), None) if reference is not None else None
-    anchor = numbers(point.text.replace(",", " ")) if point is not None else [0.0, 0.0, 0.0]
-    return matrix, np.array((anchor + [0.0] * 3)[:3])
+    anchor = numbers((point.text or "").replace(",", " ")) if point is not None else [0.0, 0.0, 0.0]
+    if len(anchor) not in (2, 3) or not (np.isfinite(anchor).all() and np.isfinite(matrix).all()):
+        raise ValueError(f"matrix {matrix.tolist()}, point {anchor}")
+    return matrix, np.array((anchor + [0.0])[:3])
 
 
 def _to_metres(polygons: list[_Polygon], crs: str | None) -> str | None:

@@ -67,15 +67,19 @@ def _documents(path: Path) -> list[dict]:
         except json.JSONDecodeError as error:
             if not error.msg.startswith("Extra data"):
                 raise
-            lines = [json.loads(line) for line in text.splitlines() if line.strip()]
-            inherited = {k: lines[0][k] for k in ("transform", "metadata", "geometry-templates") if k in lines[0]}
-            documents = [lines[0]] + [inherited | line for line in lines[1:]]
+            documents = [json.loads(line) for line in text.splitlines() if line.strip()]
     except json.JSONDecodeError as error:
         raise InputError(f"this is no JSON ({error.msg}, column {error.colno})", where=path, line=error.lineno,
                          mend="The file is cut short or was edited: fetch it again") from None
-    if not isinstance(documents[0], dict) or documents[0].get("type") not in ("CityJSON", "CityJSONFeature"):
+    except (RecursionError, ValueError) as error:  # nested too deep, or a number of thousands of digits
+        raise InputError(f"this JSON cannot be read ({error})", where=path, mend="Name a CityJSON file") from None
+    first = documents[0]
+    if not isinstance(first, dict) or first.get("type") not in ("CityJSON", "CityJSONFeature"):
         raise InputError('the key "type" is not "CityJSON"', where=path, mend="Name a CityJSON file")
-    return documents
+    if bad := next((d for d in documents if not isinstance(d, dict)), None):
+        raise InputError(f"`{str(bad)[:60]}` among its lines is no feature", where=path, mend="Remove that line")
+    inherited = {k: first[k] for k in ("transform", "metadata", "geometry-templates") if k in first}
+    return [first] + [inherited | line for line in documents[1:]]
 
 
 def _flat(nested, depth: int) -> list:

@@ -54,7 +54,7 @@ SURFACE_ID = {c.name: c.id for c in CITY_SURFACES}
 # Element names of CityGML 1 to 3 and type names of CityJSON, lower case, "surface" taken off their end.
 _SURFACE_OF_NAME = {
     "wall": "wall", "interiorwall": "interior", "roof": "roof", "ground": "ground", "window": "window",
-    "windowsurface": "window", "door": "door", "buildinginstallation": "installation",
+    "door": "door", "buildinginstallation": "installation",
     "intbuildinginstallation": "interior", "buildingconstructiveelement": "installation",
     "bridgeinstallation": "bridge", "bridgeconstructionelement": "bridge", "bridgeconstructiveelement": "bridge",
     "tunnelinstallation": "tunnel", "tunnelconstructiveelement": "tunnel", "outerceiling": "outer ceiling",
@@ -65,8 +65,8 @@ _SURFACE_OF_NAME = {
     "terrain": "terrain", "trafficarea": "road", "auxiliarytrafficarea": "road", "trafficspace": "road",
     "auxiliarytrafficspace": "road", "road": "road", "track": "road", "square": "road", "marking": "road",
     "transportsquare": "road", "transportationcomplex": "road", "intersection": "road", "section": "road",
-    "railway": "railway", "waterbody": "water", "water": "water", "watersurface": "water", "waterway": "water",
-    "watergroundsurface": "water", "waterground": "water", "waterclosure": "water", "plantcover": "vegetation",
+    "railway": "railway", "waterbody": "water", "water": "water", "waterway": "water",
+    "waterground": "water", "waterclosure": "water", "plantcover": "vegetation",
     "solitaryvegetationobject": "vegetation", "vegetation": "vegetation", "tree": "vegetation",
     "high vegetation": "vegetation", "bridge": "bridge", "bridgepart": "bridge", "tunnel": "tunnel",
     "tunnelpart": "tunnel", "hollowspace": "tunnel", "cityfurniture": "furniture", "furniture": "furniture",

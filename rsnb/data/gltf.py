@@ -162,12 +162,12 @@ def _check_header(path: Path, reading: Reading) -> None:
             data = data[20 : 20 + length]
         header = json.loads(data)
         names = [image.get("uri", "data:") for image in header.get("images", [])]
-    except (ValueError, struct.error, AttributeError):
+        outside = [name for name in names if not name.startswith("data:")]
+        packed = sorted(_PACKED & set(header.get("extensionsRequired", [])))
+    except (ValueError, struct.error, AttributeError, TypeError, RecursionError):
         raise InputError("this is no glTF file", where=path, mend="Check the file; it may be cut short") from None
-    packed = sorted(_PACKED & set(header.get("extensionsRequired", [])))
     if packed:
         raise InputError(f"the file is packed with {', '.join(packed)}", where=path,
                          mend="Save it without compression, for example `gltf-transform copy IN OUT`")
-    for name in names:
-        if not name.startswith("data:"):
-            reading.texture(path.parent, name)
+    for name in outside:
+        reading.texture(path.parent, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ _SUFFIXES = {
     ".obj": "obj", ".glb": "gltf", ".gltf": "gltf", ".ply": "ply", ".json": "cityjson", ".jsonl": "cityjson",
     ".cityjson": "cityjson", ".gml": "citygml", ".xml": "citygml", ".citygml": "citygml",
 }
+_HEAD = 8192  # bytes that tell most formats
 
 
 def read_mesh(
@@ -50,10 +52,21 @@ def read_files(
     if georeference is not None and georeference.crs is not None:
         horizontal_crs(georeference.crs)  # an unknown system is better said now than at the first camera
     reading = Reading(options)
-    meshes = [_reader(file)(file, georeference, options, reading) for file in files]
+    meshes = [_read(file, georeference, options, reading) for file in files]
     mesh = meshes[0] if len(meshes) == 1 else merge_meshes(meshes, options.origin, name=Path(where).name)
     reading.report(where)
     return mesh
+
+
+def _read(file: Path, georeference: Georeference | None, options: ReadOptions, reading: Reading) -> TexturedMesh:
+    try:
+        return _reader(file)(file, georeference, options, reading)
+    except InputError:
+        raise
+    except Exception as error:  # damage that the reader did not foresee
+        what = " ".join(str(error).split())[:200]
+        raise InputError(f"this file cannot be read ({type(error).__name__}: {what})", where=file,
+                         mend="It is damaged or cut short: fetch or export it again") from error
 
 
 def _mesh_files(folder: Path) -> list[Path]:
@@ -76,7 +89,7 @@ def _mesh_files(folder: Path) -> list[Path]:
 def _sniff(file: Path) -> str | None:
     """Format of a file by its first bytes, or None."""
     with open(file, "rb") as stream:
-        head = stream.read(8192)
+        head = stream.read(_HEAD)
     if head.startswith(b"glTF"):
         return "gltf"
     if head.startswith(b"ply"):
@@ -88,7 +101,7 @@ def _sniff(file: Path) -> str | None:
         if b'"asset"' in text and b'"CityObjects"' not in text:
             return "gltf"
         # The keys of a JSON object come in any order: "type" may stand behind a long list of vertices.
-        if b'"CityJSON' in text or b'"CityObjects"' in text or _has(file, b'"CityJSON'):
+        if b'"CityJSON' in text or b'"CityObjects"' in text or (len(head) == _HEAD and _has(file, b'"CityJSON')):
             return "cityjson"
         return None
     if any(line.startswith((b"v ", b"mtllib ")) for line in text.splitlines()):
@@ -97,7 +110,8 @@ def _sniff(file: Path) -> str | None:
 
 
 def _has(file: Path, word: bytes) -> bool:
-    return word in file.read_bytes()
+    with open(file, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+        return whole.find(word) >= 0
 
 
 def _reader(file: Path):

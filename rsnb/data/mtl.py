@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from rsnb.data.reading import Reading
+from rsnb.data.reading import Reading, is_file
 from rsnb.errors import InputError
 from rsnb.scenes import Material
 
@@ -23,10 +23,10 @@ def find_library(folder: Path, names: str) -> list[Path]:
     exists wins, else each word is a name."""
     whole = folder / names.replace("\\", "/")
     candidates = (whole, folder / whole.name)
-    if found := next((c for c in candidates if c.is_file()), None):
+    if found := next(filter(is_file, candidates), None):
         return [found]
     words = [folder / w for w in names.split()]
-    return words if any(w.is_file() for w in words) else [whole]
+    return words if any(map(is_file, words)) else [whole]
 
 
 def read_mtl(path: Path, reading: Reading) -> dict[str, Material]:

@@ -6,6 +6,7 @@ knows no line numbers; it is the oracle of the tests for what both can do. Numbe
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 from rsnb.data.class_tables import CITY_SURFACES, display_colour, surface_class
 from rsnb.data.mtl import find_library, read_mtl
 from rsnb.data.polygons import near_zero, split_polygons
-from rsnb.data.reading import DEFAULTS, Reading, ReadOptions, place, require_file
+from rsnb.data.reading import DEFAULTS, Reading, ReadOptions, is_file, place, require_file
 from rsnb.errors import InputError
 from rsnb.scenes import Georeference, Material, SemanticClass, TexturedMesh
 
@@ -86,8 +87,8 @@ class _Lines:
     states: dict = field(default_factory=lambda: {"usemtl": [(0, "")], "g": [(0, "")], "o": [(0, "")]})
 
     def scan(self, data: bytes) -> None:
-        if b"\\\n" in data or b"\\\r\n" in data:  # a continued line keeps its line break, so that numbers hold
-            data = data.replace(b"\\\r\n", b" ").replace(b"\\\n", b" ")
+        if b"\\\n" in data or b"\\\r\n" in data:
+            data = re.sub(rb"(?:.*\\\r?\n)+.*", _joined, data)
         v, vt, f, counts = self.v, self.vt, self.f, self.counts
         for number, line in enumerate(data.split(b"\n"), start=1):
             head = line[:2]
@@ -127,6 +128,12 @@ class _Lines:
         return names, np.repeat(index, np.diff(starts))
 
 
+def _joined(lines: re.Match) -> bytes:
+    """A line continued by backslashes as one line, its breaks behind it: the lines after it keep their numbers."""
+    parts = re.split(rb"\\\r?\n", lines[0])
+    return b" ".join(parts) + b"\n" * (len(parts) - 1)
+
+
 def _table(lines: _Lines, rows: list[bytes], numbers: list[int], word: str, allowed: tuple[int, ...]) -> np.ndarray:
     """[N, k] float64 out of rows of numbers, or an InputError that names the first bad line."""
     if not rows:
@@ -139,7 +146,7 @@ def _table(lines: _Lines, rows: list[bytes], numbers: list[int], word: str, allo
     # The product can fit by accident (one row short, one long): only equal rows count.
     if flat is not None and len(flat) == width * len(rows) and width in allowed and _equal_rows(rows, width):
         return flat.reshape(-1, width)
-    table, least = [], max(allowed[0], min(allowed))
+    table, least = [], allowed[0]
     for row, number in zip(rows, numbers, strict=True):
         try:
             values = [float(t) for t in row.split()]
@@ -206,7 +213,7 @@ def _corner_indices(lines: _Lines, tokens: list[list[bytes]]) -> np.ndarray:
             numbers = numbers.reshape(-1, slashes.pop() + 1)
             texture = numbers[:, 1] if numbers.shape[1] > 1 else np.zeros(len(numbers), dtype=np.int64)
             return np.stack([numbers[:, 0], texture], axis=1) - 1
-    except ValueError:
+    except (ValueError, OverflowError):
         pass  # the careful way below finds the line
     rows = []
     for face, number, (n_v, n_vt) in zip(tokens, lines.f_line, lines.counts, strict=True):
@@ -215,6 +222,8 @@ def _corner_indices(lines: _Lines, tokens: list[list[bytes]]) -> np.ndarray:
             try:
                 a = int(parts[0])
                 b = int(parts[1]) if len(parts) > 1 and parts[1] else 0
+                if max(abs(a), abs(b)) >= 2**31:
+                    raise ValueError
             except ValueError:
                 raise InputError(f"`{token.decode('utf-8', 'replace')}` is no face corner", where=lines.path,
                                  line=number, mend="A corner is a number, or numbers with slashes") from None
@@ -227,7 +236,7 @@ def _materials(lines: _Lines, source: np.ndarray, reading: Reading) -> tuple[tup
     known: dict[str, Material] = {}
     for library in lines.libraries:
         for found in find_library(lines.path.parent, library):
-            if found.is_file():
+            if is_file(found):
                 known |= read_mtl(found, reading)
             else:
                 reading.notes.append(f"material library {found.name} is missing")

@@ -101,6 +101,10 @@ def read_picks(path: str | Path) -> Picks:
         if error.where == "Picks":
             raise InputError(error.what, where=path, mend=error.mend) from None
         raise
+    except Exception as error:  # damage that is not foreseen below
+        what = " ".join(str(error).split())[:200]
+        raise InputError(f"these picks cannot be read ({type(error).__name__}: {what})", where=path,
+                         mend="Repair the file") from error
 
 
 def write_picks(path: str | Path, picks: Picks) -> Path:

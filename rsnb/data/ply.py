@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from rsnb.data.class_tables import SUM_HELSINKI, complete_table
-from rsnb.data.ply_columns import read_columns
+from rsnb.data.ply_columns import Column, read_columns
 from rsnb.data.polygons import near_zero, split_polygons
 from rsnb.data.reading import DEFAULTS, Reading, ReadOptions, place, require_file
 from rsnb.errors import InputError
@@ -40,25 +40,26 @@ def read_ply(
     own = reading is None
     reading = reading or Reading(options)
     file = read_columns(path)
-    vertex, face = file.columns.get("vertex", {}), file.columns.get("face", {})
-    corner_key = next((k for k in ("vertex_indices", "vertex_index") if k in face), None)
-    if not {"x", "y", "z"} <= set(vertex) or corner_key is None or not len(face[corner_key].counts):
+    vertex, _ = _scalars_and_lists(file.columns.get("vertex", {}))
+    face, lists = _scalars_and_lists(file.columns.get("face", {}))
+    corner_key = next((k for k in ("vertex_indices", "vertex_index") if k in lists), None)
+    if not {"x", "y", "z"} <= set(vertex) or corner_key is None or not len(lists[corner_key].counts):
         raise InputError("the mesh has no faces", where=path,
-                         mend="A PLY mesh needs `vertex` with x, y, z and `face` with vertex_indices")
+                         mend="A PLY mesh needs `vertex` with x, y, z and `face` with a list vertex_indices")
     points = np.stack([vertex[k].values.astype(np.float64) for k in "xyz"], axis=1)
-    corners, counts = face[corner_key].values.astype(np.int64), face[corner_key].counts
+    corners, counts = lists[corner_key].values.astype(np.int64), lists[corner_key].counts
     _check(path, points, corners, counts, file.first_line)
     keep = counts >= 3
     if not keep.all():
         raise InputError(f"face {int(np.argmin(keep))} (from 0) has fewer than 3 corners", where=path,
                          mend="Remove that face from the file")
     pick, source = split_polygons(counts, corners, points)
-    uv, has_uv = _texture_corners(vertex, face, corners, counts, pick)
+    uv, has_uv = _texture_corners(vertex, lists, corners, counts, pick)
     pictures = [c.split(None, 1)[1].strip() for c in file.comments if c.lower().startswith("texturefile ")]
     materials, face_material = _looks(path, pictures, face, source, has_uv, "red" in vertex, reading)
     textured = any(m.texture is not None for m in materials)
     face_class = np.zeros(len(pick), dtype=np.int32)
-    if label := next((k for k in face if k.lower() in _LABELS and face[k].counts is None), None):
+    if label := next((k for k in face if k.lower() in _LABELS), None):
         face_class = np.maximum(face[label].values[source].astype(np.int64), 0).astype(np.int32)
     placed, where = place(points, georeference, options)
     mesh = TexturedMesh(
@@ -69,6 +70,11 @@ def read_ply(
     if own:
         reading.report(path)
     return mesh
+
+
+def _scalars_and_lists(columns: dict[str, Column]) -> tuple[dict[str, Column], dict[str, Column]]:
+    return ({k: c for k, c in columns.items() if c.counts is None},
+            {k: c for k, c in columns.items() if c.counts is not None})
 
 
 def _check(path: Path, points: np.ndarray, corners: np.ndarray, counts: np.ndarray, lines: dict[str, int]) -> None:
@@ -86,9 +92,9 @@ def _check(path: Path, points: np.ndarray, corners: np.ndarray, counts: np.ndarr
                          mend="The file is cut short or its indices are off")
 
 
-def _texture_corners(vertex, face, corners, counts, pick) -> tuple[np.ndarray, bool]:
+def _texture_corners(vertex, lists, corners, counts, pick) -> tuple[np.ndarray, bool]:
     """[F, 3, 2] texture coordinates of the triangles' corners, and whether the file has any."""
-    column = face.get("texcoord") or face.get("texture_coordinates")
+    column = lists.get("texcoord") or lists.get("texture_coordinates")
     if column is not None and len(column.values):
         if (column.counts == 2 * counts).all():
             return column.values.astype(np.float64).reshape(-1, 2)[pick], True

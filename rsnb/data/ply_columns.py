@@ -201,6 +201,8 @@ def _binary_even(path: Path, element: _Element, body: bytes, at: int, order: str
             length = _length(path, element, 0, np.frombuffer(body, order + list_type, 1, cursor)[0])
             fields.append((f"n{i}", order + list_type))
             cursor += size
+            if length * np.dtype(kind).itemsize > len(body) - cursor:
+                return None
         fields.append((f"p{i}", order + kind, (length,)))
         cursor += np.dtype(kind).itemsize * length
     layout = np.dtype(fields)

@@ -37,7 +37,7 @@ def clean_ring(ring: Ring, uv: Ring | None = None) -> tuple[list, list | None]:
         end -= 1
     keep = [i for i in range(end) if i == 0 or tuple(ring[i]) != tuple(ring[i - 1])]
     points = [ring[i] for i in keep]
-    if uv is None:
+    if not uv:
         return points, None
     return points, [uv[i] if i < len(uv) else uv[0] for i in keep]
 

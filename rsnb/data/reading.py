@@ -48,6 +48,9 @@ class ReadOptions:
             raise InputError(f"up is {self.up!r}", where="ReadOptions", mend='Use "y", "z" or None')
         if self.lod is not None:
             object.__setattr__(self, "lod", str(self.lod))
+        if self.max_texture is not None and not self.max_texture >= 1:
+            raise InputError(f"max_texture is {self.max_texture}", where="ReadOptions",
+                             mend="Give a number of pixels from 1, or None")
 
 
 DEFAULTS = ReadOptions()
@@ -83,11 +86,10 @@ class Reading:
         for text in dict.fromkeys((name, unquote(name))):
             relative = Path(text.replace("\\", "/"))
             for candidate in dict.fromkeys((folder / relative, folder / relative.name)):
-                if candidate.is_file():
+                if is_file(candidate):
                     return candidate
                 if candidate.parent not in self._folders:
-                    listed = candidate.parent.iterdir() if candidate.parent.is_dir() else ()
-                    self._folders[candidate.parent] = {p.name.lower(): p for p in listed if p.is_file()}
+                    self._folders[candidate.parent] = _listed(candidate.parent)
                 if found := self._folders[candidate.parent].get(candidate.name.lower()):
                     return found
         return None
@@ -129,7 +131,24 @@ class Reading:
 
 
 def _first(names: list[str], count: int = 3) -> str:
-    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
+    short = [n if len(n) <= 80 else n[:77] + "..." for n in names[:count]]  # a data: URI may be megabytes
+    return ", ".join(short) + (", ..." if len(names) > count else "")
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a name that no file can have (too long) is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _listed(folder: Path) -> dict[str, Path]:
+    """The files of a folder by their names in lower case."""
+    try:
+        return {p.name.lower(): p for p in folder.iterdir() if p.is_file()}
+    except (OSError, ValueError):
+        return {}
 
 
 def place(

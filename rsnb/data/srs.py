@@ -37,6 +37,9 @@ def to_easting_northing(points: np.ndarray, crs: str | None) -> tuple[np.ndarray
     Degrees (EPSG:6697 and the like, latitude first) and feet (EPSG:2263) go to the UTM zone they lie in, in metres.
     In a projected CRS whose definition puts the northing first, files follow the definition or do not: the area of
     use decides.
+
+    Raises:
+        ValueError: degrees or feet that are not on Earth.
     """
     if crs is None or len(points) == 0:
         return points, crs
@@ -67,6 +70,8 @@ def _to_utm(points: np.ndarray, flat) -> tuple[np.ndarray, str]:
 
     east, north = np.nanmean(points[:, 0]), np.nanmean(points[:, 1])
     lon, lat = Transformer.from_crs(flat, "EPSG:4326", always_xy=True).transform(east, north)
+    if not (abs(lon) <= 180.0 and abs(lat) <= 90.0):
+        raise ValueError(f"the coordinates lie at longitude {lon}, latitude {lat}, which is not on Earth")
     zone = min(int((lon + 180.0) // 6.0) + 1, 60)
     utm = f"EPSG:{326 if lat >= 0 else 327}{zone:02d}"
     x, y = Transformer.from_crs(flat, utm, always_xy=True).transform(points[:, 0], points[:, 1])

@@ -28,7 +28,7 @@ class StreetScenePaths:
         panoramas: known panorama pictures, for novel views between them.
         left_out: panorama pictures that methods never see, for scoring.
         street_views: perspective pictures with stated poses.
-        picks: picked points for them, one JSON or CSV of the same stem each.
+        picks: picked points for them, one JSON or CSV of the same stem each (`find_picks`).
         truth: what only a synthetic city knows.
     """
 

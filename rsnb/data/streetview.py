@@ -18,6 +18,7 @@ from typing import Literal
 
 import numpy as np
 
+from rsnb.data.intrinsics import fov_camera_matrix, parse_camera_matrix
 from rsnb.errors import InputError
 from rsnb.files import write_text
 from rsnb.geometry.georeference import lonlat_to_model, model_to_lonlat, true_to_grid_heading
@@ -183,25 +184,27 @@ def _view_of(file: Path, georeference: Georeference | None) -> StreetView | None
         else:
             raise KeyError("position")
         base = view or StreetView((0, 0), 0.0, 0.0, 90.0, 0.0, 0.0)
-        K = data.get("K")
+        K, camera, tile = data.get("K"), data.get("camera", base.camera), tuple(data.get("tile", base.tile))
+        if camera not in ("pinhole", "panorama") or [type(i) for i in tile] != [int, int]:
+            raise ValueError(f"camera is {camera!r}, tile is {list(tile)}")
         return StreetView(
-            tuple(data.get("tile", base.tile)), float(x), float(y), float(data.get("fov_deg", base.fov_deg)),
+            tile, float(x), float(y), float(data.get("fov_deg", base.fov_deg)),
             float(data.get("heading_deg", base.heading_deg)), float(data.get("pitch_deg", base.pitch_deg)),
             None if not z or z[0] is None else float(z[0]), float(data.get("roll_deg", 0.0)),
-            data.get("camera", base.camera), None if K is None else tuple(tuple(map(float, r)) for r in K),
+            camera, None if K is None else tuple(map(tuple, parse_camera_matrix(K, sidecar).tolist())),
         )
     except json.JSONDecodeError as error:
         raise InputError(f"this is no JSON ({error.msg})", where=sidecar, line=error.lineno,
                          mend="Repair or remove the sidecar") from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise InputError(f"the sidecar cannot be understood ({type(error).__name__}: {error})", where=sidecar,
                          mend='It needs "position": [x, y, z], "heading_deg", "pitch_deg" and "fov_deg"') from None
 
 
 def _pose(file: Path, view: StreetView, georeference: Georeference | None, options: StreetViewOptions) -> np.ndarray:
-    values = (view.x, view.y, view.heading_deg, view.pitch_deg, view.roll_deg)
+    values = (view.x, view.y, view.z or 0.0, view.heading_deg, view.pitch_deg, view.roll_deg)
     if not np.isfinite(values).all():
         raise InputError("the pose holds a value that is not finite", where=file, mend="Repair the sidecar")
     z = view.z
@@ -228,8 +231,7 @@ def _intrinsics(file: Path, view: StreetView, width: int, height: int) -> np.nda
     if not 0.0 < view.fov_deg < 180.0:
         raise InputError(f"fov is {view.fov_deg} degrees", where=file,
                          mend="A pinhole camera sees more than 0 and less than 180 degrees")
-    focal = width / (2.0 * math.tan(math.radians(view.fov_deg) / 2.0))
-    return np.array([[focal, 0.0, width / 2.0], [0.0, focal, height / 2.0], [0.0, 0.0, 1.0]])
+    return fov_camera_matrix(view.fov_deg, width, height)
 
 
 def _load(files: list[Path]) -> np.ndarray:

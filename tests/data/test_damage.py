@@ -55,7 +55,12 @@ CASES = {
     "picks.json": PICKS, "picks.csv": b"id,u,v,x,y,z\n" + b"".join(b"%d,1,2,3,4,5\n" % i for i in range(4)),
     "panos.txt": b"Pano_ID,Lat,Lon,Y,X\na,60.1644797333783,24.92898345052589,4400.232,6056.964\n",
 }
-TOKENS = (b"-1", b"nan", b"9999999999", b"", b"null", b"[]", b"{}", b"1e999", b"x", b"\n", b"\x00", b"\xff", b"99")
+TOKENS = (b"-1", b"nan", b"9999999999", b"", b"null", b"[]", b"{}", b"1e999", b"x", b"\n", b"\x00", b"\xff", b"99",
+          b"99999999999999999999", b"1" + b"0" * 400, b'"a"', b"[5]", b'{"a": 5}', b"true", b"a" * 300)
+HEADER = (b"float", b"double", b"uchar", b"int", b"list uchar int", b"list uchar float", b"x", b"red", b"label",
+          b"vertex_indices", b"texcoord", b"texnumber", b"2000000000")
+WORD = re.compile(rb"-?\d+(\.\d+)?|null|\"\w+\"|\[[^][]*\]|\{[^{}]*\}")
+HEADER_WORD = re.compile(rb"(?<=property )list \w+ \w+|(?<=property )\w+|\w+(?=\n)|(?<=vertex )\d+|(?<=face )\d+")
 
 
 def damaged(data: bytes, rng: random.Random) -> bytes:
@@ -69,9 +74,11 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
         elif way < 0.5:
             del data[at + 1 :]
         else:
-            token = rng.choice([*re.finditer(rb"-?\d+(\.\d+)?|null|\"\w+\"", bytes(data))] or [None])
+            head = data.startswith(b"ply") and way < 0.75
+            end = data.find(b"end_header") if head else len(data)
+            token = rng.choice([*(HEADER_WORD if head else WORD).finditer(bytes(data), 0, max(end, 0))] or [None])
             if token:
-                data[token.start() : token.end()] = rng.choice(TOKENS)
+                data[token.start() : token.end()] = rng.choice(HEADER if head else TOKENS)
         data = data or bytearray(b" ")
     return bytes(data)
 
@@ -83,7 +90,7 @@ def test_damaged_files(tmp_path, name):
     path, rng, refused = tmp_path / name, random.Random(7), 0
     path.write_bytes(CASES[name])
     read(path)  # whole, it can be read
-    for _ in range(120):
+    for _ in range(200):
         path.write_bytes(damaged(CASES[name], rng))
         try:
             read(path)
@@ -91,3 +98,60 @@ def test_damaged_files(tmp_path, name):
             assert str(tmp_path) in str(error) and "\n" not in str(error)
             refused += 1
     assert refused > 10
+
+
+def changed(name: str, *pairs: tuple[bytes, bytes]) -> bytes:
+    data = CASES[name]
+    for old, new in pairs:
+        assert old in data
+        data = data.replace(old, new)
+    return data
+
+
+FACES = b"property list uchar int vertex_indices"
+NAMED = {
+    "texture name of 300 letters.ply": (changed("a.ply", (b"TextureFile a.png", b"TextureFile " + b"a" * 300)), None),
+    "texture as data URI.city.json": (changed("a.city.json", (b"a.png", b"data:image/png;base64," + b"A" * 999)), None),
+    "library name of 300 letters.obj": (changed("a.obj", (b"a.mtl", b"a" * 300)), None),
+    "index beyond int64.obj": (changed("a.obj", (b"f 1/1 2/2 -1/-1", b"f 1/1 2/2 99999999999999999999/1")), "line 10"),
+    "all indices plain, one beyond.obj": (b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\nf 1 2 99999999999999999999\n",
+                                          "line 5"),
+    "corners no list.ply": (changed("a.ply", (FACES, b"property int vertex_indices")), "no faces"),
+    "x a list.ply": (changed("a.ply", (b"property float x", b"property list uchar float x")), ""),
+    "binary x a list.ply": (changed("b.ply", (b"property float x", b"property list uchar float x")), ""),
+    "texcoord no list.ply": (changed("a.ply", (b"list uchar float texcoord", b"float texcoord"),
+                                     (b"3 0 1 2 6 0 0 1 0 0 1 3", b"3 0 1 2 6 3")), None),
+    "red a list.ply": (changed("a.ply", (b"int label", b"list uchar int red\nproperty int green\nproperty int blue"),
+                               (b"0 0 1 3", b"0 0 1 1 255 0 0")), None),
+    "list of 2^30 items.ply": (changed("b.ply", (b"list uchar int", b"list int int"), (BINARY[36:37], b"\0\0\0\x40")),
+                               "promises"),
+    "image that is a number.gltf": (changed("a.gltf", (b'"scene": 0', b'"images": [{"uri": 5}]')), "no glTF"),
+    "required that is a number.gltf": (changed("a.gltf", (b'"scene": 0', b'"extensionsRequired": 5')), "no glTF"),
+    "line that is a number.city.json": (CITYJSON + b"\n5\n", "`5` among its lines"),
+    "first line a list.city.json": (b"[1]\n" + CITYJSON, "CityJSON"),
+    "nested deep.city.json": (b'{"CityObjects":' * 100_000, "cannot be read"),
+    "texture coordinates empty.gml": (changed("a.gml", (b"0 0 1 0 1 1 0 1 0 0<", b"<")), None),
+    "not on Earth.gml": (changed("a.gml", (b"EPSG:25832", b"EPSG:4326"), (b"1 0 0 1 1 0", b"1 0 0 1 -5e5 0")),
+                         "not on Earth"),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", NAMED)
+def test_named_damage(tmp_path, name):
+    """Each is foreseen: a mesh, or an InputError of the reader's own (not of the net below it)."""
+    path, (data, word) = tmp_path / name, NAMED[name]
+    path.write_bytes(data)
+    if word is None:
+        assert len(read_mesh(path).faces)
+        return
+    with pytest.raises(InputError) as caught:
+        read_mesh(path)
+    assert word in str(caught.value) and str(path) in str(caught.value) and caught.value.__cause__ is None
+
+
+def test_damage_that_no_reader_foresees(tmp_path, monkeypatch):
+    (tmp_path / "a.obj").write_bytes(OBJ)
+    monkeypatch.setattr("rsnb.data.obj._triangles", lambda *_: {}["corner"])
+    with pytest.raises(InputError, match=r"a\.obj: this file cannot be read \(KeyError: 'corner'\)"):
+        read_mesh(tmp_path / "a.obj")

@@ -124,6 +124,9 @@ def test_readers_load_no_torch():
 def test_wrong_option():
     with pytest.raises(InputError, match="up is 'x'"):
         ReadOptions(up="x")
+    for size in (0, -1):
+        with pytest.raises(InputError, match=f"max_texture is {size}"):
+            ReadOptions(max_texture=size)
 
 
 @pytest.mark.filterwarnings("ignore::rsnb.data.MeshWarning")

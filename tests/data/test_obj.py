@@ -239,6 +239,14 @@ def test_missing_library_is_a_warning(golden, tmp_path):
     assert [m.rgb for m in mesh.materials] == [(0.8, 0.8, 0.8)] * 2
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lines_behind_a_continued_one_keep_their_numbers(tmp_path, end):
+    path = tmp_path / "a.obj"
+    path.write_bytes(end.join(["v 0 0 0", "v 1 \\", "0 \\", "0", "v 0 1 0", "f 1 2 3", "f 1 2 4"]).encode())
+    with pytest.raises(InputError, match="line 7: a face names vertex 4"):
+        read_obj(path)
+
+
 @pytest.mark.parametrize("kd", ["red", "nan", "1 inf 0", "1 0"])
 def test_bad_colour_names_the_library(golden, tmp_path, kd):
     (tmp_path / "two words.mtl").write_text(f"newmtl paint\nKd {kd}\n")

@@ -168,6 +168,22 @@ def test_bad_folders(tmp_path):
         read_street_views(tmp_path)
 
 
+@pytest.mark.parametrize(("change", "word"), [
+    ({"camera": "fisheye"}, "camera is 'fisheye'"),
+    ({"tile": ["a"]}, r"tile is \['a'\]"),
+    ({"K": [[float("nan")] * 3] * 3}, "'K' is no 3 x 3"),
+    ({"K": [[1, 2], [3, 4]]}, "'K' is no 3 x 3"),
+    ({"heading_deg": 10**400}, "OverflowError"),
+    ({"position": [1, 2, float("inf")]}, "not finite"),
+])
+def test_bad_sidecars(tmp_path, change, word):
+    file = picture(tmp_path, "photo.png")
+    file.with_suffix(".json").write_text(json.dumps({"position": [1, 2, 3], "heading_deg": 0, "pitch_deg": 0} | change))
+    with pytest.raises(InputError, match=word) as caught:
+        read_street_views(tmp_path)
+    assert "photo." in str(caught.value)
+
+
 def test_ground_that_is_not_there(tmp_path):
     picture(tmp_path, UPSTREAM.replace("jpg", "png"))
     with pytest.raises(InputError, match="no ground at x 6034"):
