@@ -160,21 +160,38 @@ class RayScene:
     def is_inside(self, point: np.ndarray) -> bool:
         """Whether a point [3] (model metres) lies inside a building, a wall or the ground, or touches a surface.
 
-        64 rays are sent upwards. From the open, most of them leave the scene or cross an even number of faces and meet
-        the front of the first one; from inside, most cross an odd number and meet its back. Both must hold for more
-        than 60 % (or all backs are fronts: a mesh wound the wrong way round); or 5 cm around the point is full.
+        Inside means all of this, or 5 cm around the point are full:
+
+        - Of 64 rays upwards, more than 60 % cross an odd number of faces, and meet the back of the first one (or all
+          meet fronts: a mesh wound the wrong way round).
+        - Of 32 level rays the same holds (where the first meets backs, their number does not count: beyond a wall a ray
+          may end in a hillside), or most of 32 rays downwards meet nothing at all, as below a ground without thickness.
+          Under a canopy, a bridge or eaves neither does. Where a model has no ground, a roof of one sheet is one.
         """
         count = 64
         rise = np.sin(np.deg2rad(5.0)) + (np.arange(count) + 0.5) / count * (1 - np.sin(np.deg2rad(5.0)))
         turn = np.arange(count) * np.pi * (3 - np.sqrt(5))
         flat = np.sqrt(1 - rise**2)
-        directions = np.stack([flat * np.cos(turn), flat * np.sin(turn), rise], axis=1).astype(np.float32)
-        start = np.broadcast_to((np.asarray(point, np.float64) - self.centre).astype(np.float32), (count, 3)).copy()
-        around = self.cast_local(start, np.concatenate([directions[:32], -directions[:32]]))
+        upward = np.stack([flat * np.cos(turn), flat * np.sin(turn), rise], axis=1).astype(np.float32)
+        start = (np.asarray(point, np.float64) - self.centre).astype(np.float32)[None]
+        around = self.cast_local(start, np.concatenate([upward[:32], -upward[:32]]))
         if (around.distance < 0.05).mean() > 0.5:
             return True
-        crossings, back = np.zeros(count, int), np.zeros(count, bool)
-        alive = np.arange(count)
+        odd, back = self._enclosure(start, upward)
+        if odd <= 0.6 or 0.02 <= back <= 0.6:
+            return False
+        if (self.cast_local(start, -upward[32:]).prim < 0).mean() > 0.6:
+            return True
+        bearing = np.arange(32) * (2 * np.pi / 32)
+        level = np.stack([np.sin(bearing), np.cos(bearing), np.zeros(32)], axis=1).astype(np.float32)
+        odd, back = self._enclosure(start, level)
+        return bool(back > 0.6 or (odd > 0.6 and back < 0.02))
+
+    def _enclosure(self, start: np.ndarray, directions: np.ndarray) -> tuple[float, float]:
+        """Shares of rays [N, 3] from one point [1, 3] that cross an odd number of faces, and that first meet a back."""
+        start = np.repeat(start, len(directions), axis=0)
+        crossings, back = np.zeros(len(directions), int), np.zeros(len(directions), bool)
+        alive = np.arange(len(directions))
         for depth in range(64):
             hits = self.cast_local(start[alive], directions[alive])
             alive, distance, prim = alive[hits.hit], hits.distance[hits.hit], hits.prim[hits.hit]
@@ -184,8 +201,7 @@ class RayScene:
                 break
             crossings[alive] += 1
             start[alive] += (distance + 1e-3 + 1e-5 * distance)[:, None] * directions[alive]
-        odd = (crossings % 2 == 1).mean()
-        return bool(odd > 0.6 and (back.mean() > 0.6 or back.mean() < 0.02))
+        return float((crossings % 2 == 1).mean()), float(back.mean())
 
     def tensors(self, device: str = "cpu") -> SceneTensors:
         """Tables for shading on a torch device; uploaded once."""

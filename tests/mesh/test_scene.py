@@ -143,6 +143,51 @@ def test_inside_a_building_or_under_the_ground(point, inside):
     assert RayScene(mesh_of(vertices, faces)).is_inside(np.array(point, float)) is inside
 
 
+def sheet(x0, y0, x1, y1, z, up=True):
+    """A rectangle without thickness, its front above or below."""
+    faces = np.array([[0, 1, 2], [0, 2, 3]])
+    return mesh_of([[x0, y0, z], [x1, y0, z], [x1, y1, z], [x0, y1, z]], faces if up else faces[:, ::-1])
+
+
+def joined(*meshes) -> RayScene:
+    first = np.cumsum([0, *(len(m.vertices) for m in meshes)])
+    return RayScene(mesh_of(np.concatenate([m.vertices for m in meshes]),
+                            np.concatenate([m.faces + k for m, k in zip(meshes, first[:-1], strict=True)])))
+
+
+GROUND = sheet(-80, -80, 80, 80, 0)
+
+
+@pytest.mark.parametrize("up", [True, False])
+@pytest.mark.parametrize("point", [(0, 0, 2), (12, -9, 1)])
+def test_under_a_canopy_of_one_sheet_is_outside(up, point):
+    street = [box((-70, 22, 0), (70, 40, 15)), box((-70, -40, 0), (70, -22, 15))]
+    for others in ([], street):  # in a square, and over a street from house to house
+        assert not joined(GROUND, sheet(-20, -20, 20, 20, 4, up), *others).is_inside(np.array(point, float))
+
+
+def test_arcades_bridges_and_crowns_are_outside():
+    # A house on columns with its back wall closed, a bridge with thickness, a box of leaves on a trunk.
+    columns = [box((x, -3, 0), (x + 0.5, -2.5, 4)) for x in range(-20, 21, 5)]
+    arcade = joined(GROUND, box((-22, -3, 4), (22, 12, 15)), box((-22, 2, 0), (22, 12, 4)), *columns)
+    assert not arcade.is_inside(np.array([1.0, 0, 1.7]))
+    assert not joined(GROUND, box((-60, -8, 5), (60, 8, 6))).is_inside(np.array([0.0, 0, 2]))
+    assert not joined(GROUND, box((-3, -3, 2.4), (3, 3, 8)), box((-0.2, -0.2, 0), (0.2, 0.2, 2.4))).is_inside(
+        np.array([1.5, 0, 1.7]))
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_a_house_on_a_hillside_is_closed(inverted):
+    """Level rays leave through one wall and end in the rising ground: an even number of faces for half of them."""
+    hill = mesh_of([[-80, -80, -40], [80, -80, 40], [80, 80, 40], [-80, 80, -40]], np.array([[0, 1, 2], [0, 2, 3]]))
+    house = box((-4, -4, -4), (4, 4, 8))
+    if not inverted:
+        assert joined(hill, house).is_inside(np.array([1.0, 1, 3]))
+    flat = joined(*(mesh_of(m.vertices, m.faces[:, ::-1] if inverted else m.faces) for m in (GROUND, house)))
+    assert flat.is_inside(np.array([1.0, 1, 3]))
+    assert flat.is_inside(np.array([30.0, 30, -2])) and not flat.is_inside(np.array([30.0, 30, 2]))
+
+
 def test_street_canyon_with_mixed_winding_is_outside():
     """Readers meet models whose walls are wound at random; the open street must stay open."""
     rng = np.random.default_rng(2)
