@@ -191,6 +191,11 @@ def test_implicit_geometry_stands_where_it_is_placed(tmp_path):
     world = mesh.vertices[mesh.faces] + mesh.georeference.origin - [E, N, 0]
     # x turns to y and doubles; z doubles; then the reference point
     assert np.allclose(world[0], [[0, 0, 5], [0, 2, 5], [0, 0, 7]]) and np.allclose(world[1] - world[0], [7, 0, 0])
+    for east, north in (("nan", N), ("", "")):
+        text = model(members=tree.format(1, shape, east, north), appearance="").replace(" 5</gml:pos>", "</gml:pos>")
+        path.write_text(text)
+        with pytest.raises(InputError, match=r"trees\.gml, line \d+: an implicit geometry is placed by something that"):
+            read_citygml(path)
     assert mesh.face_object.tolist() == [1, 2] and mesh.classes[mesh.face_class[0]].name == "vegetation"
 
 

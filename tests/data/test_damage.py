@@ -9,6 +9,7 @@ import re
 import struct
 
 import pytest
+from PIL import Image
 
 from rsnb.data import HELSINKI, read_mesh, read_panos, read_picks
 from rsnb.errors import InputError
@@ -63,7 +64,27 @@ WORD = re.compile(rb"-?\d+(\.\d+)?|null|\"\w+\"|\[[^][]*\]|\{[^{}]*\}")
 HEADER_WORD = re.compile(rb"(?<=property )list \w+ \w+|(?<=property )\w+|\w+(?=\n)|(?<=vertex )\d+|(?<=face )\d+")
 
 
+VALUES = (None, True, -1, 7, 0.5, 10**20, 10**400, float("nan"), "a", "", [], {}, [5], [[0]], {"a": 5}, ["a", None])
+
+
+def swapped(data: bytes, rng: random.Random) -> bytes:
+    """A JSON document with one value, at any depth, replaced: a syntax error would end the reading at once."""
+    document, places = json.loads(data), []
+
+    def walk(node):
+        for key in node if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ():
+            places.append((node, key))
+            walk(node[key])
+
+    walk(document)
+    node, key = rng.choice(places)
+    node[key] = rng.choice(VALUES)
+    return json.dumps(document).encode()
+
+
 def damaged(data: bytes, rng: random.Random) -> bytes:
+    if data.startswith(b"{") and rng.random() < 0.6:
+        return swapped(data, rng)
     data = bytearray(data)
     for _ in range(rng.randint(1, 3)):
         at, way = rng.randrange(len(data)), rng.random()
@@ -118,12 +139,12 @@ NAMED = {
                                           "line 5"),
     "corners no list.ply": (changed("a.ply", (FACES, b"property int vertex_indices")), "no faces"),
     "x a list.ply": (changed("a.ply", (b"property float x", b"property list uchar float x")), ""),
-    "binary x a list.ply": (changed("b.ply", (b"property float x", b"property list uchar float x")), ""),
     "texcoord no list.ply": (changed("a.ply", (b"list uchar float texcoord", b"float texcoord"),
                                      (b"3 0 1 2 6 0 0 1 0 0 1 3", b"3 0 1 2 6 3")), None),
     "red a list.ply": (changed("a.ply", (b"int label", b"list uchar int red\nproperty int green\nproperty int blue"),
-                               (b"0 0 1 3", b"0 0 1 1 255 0 0")), None),
-    "list of 2^30 items.ply": (changed("b.ply", (b"list uchar int", b"list int int"), (BINARY[36:37], b"\0\0\0\x40")),
+                               (b"0 0 1 3", b"0 0 1 2 255 9 0 0"), (b"TextureFile a.png", b"no picture")), None),
+    "list of 2^30 items.ply": (changed("b.ply", (b"list uchar int", b"list int int"), (BINARY[36:37], b"\0\0\0\x40"),
+                                       (b"property list uchar float texcoord\nproperty int label\n", b"")),
                                "promises"),
     "image that is a number.gltf": (changed("a.gltf", (b'"scene": 0', b'"images": [{"uri": 5}]')), "no glTF"),
     "required that is a number.gltf": (changed("a.gltf", (b'"scene": 0', b'"extensionsRequired": 5')), "no glTF"),
@@ -142,6 +163,7 @@ def test_named_damage(tmp_path, name):
     """Each is foreseen: a mesh, or an InputError of the reader's own (not of the net below it)."""
     path, (data, word) = tmp_path / name, NAMED[name]
     path.write_bytes(data)
+    Image.new("RGB", (2, 2)).save(tmp_path / "a.png")
     if word is None:
         assert len(read_mesh(path).faces)
         return
