@@ -64,7 +64,7 @@ class TexturedMesh:
         uv: [F, 3, 2] float32, texture coordinate of each face corner (OBJ convention, v up).
         face_material: [F] int32 into `materials`.
         materials: the looks.
-        face_class: [F] int32, a `SemanticClass.id`; 0 = unclassified.
+        face_class: [F] int32, a `SemanticClass.id`; 0 = unclassified. Any id from 0 where `classes` is empty.
         classes: the class table (id 0 is reserved for "nothing there" and unclassified).
         face_object: [F] int32, instance id (a building, a tree); 0 = none.
         georeference: place on Earth.
@@ -107,6 +107,15 @@ class TexturedMesh:
                              f"{n_vertices}", where=self.name, mend="The file is cut short or its indices are off")
         if self.face_material.min() < 0 or self.face_material.max() >= len(self.materials):
             raise InputError("a face names a material that does not exist", where=self.name)
+        known = np.isin(self.face_class, [0, *(c.id for c in self.classes)]) if self.classes else self.face_class >= 0
+        if not known.all():
+            bad = int(np.argmin(known))
+            raise InputError(f"face {bad} (from 0) has class {self.face_class[bad]}, which the class table does not "
+                             "hold", where=self.name, mend="Use ids of the table; 0 is unclassified")
+        if not np.isfinite(self.uv).all():
+            bad = int(np.argmin(np.isfinite(self.uv).all(axis=(1, 2))))
+            raise InputError(f"face {bad} (from 0) has a texture coordinate that is not a finite number",
+                             where=self.name, mend="Repair the coordinate in the file")
 
     @property
     def bounds(self) -> np.ndarray:

@@ -16,14 +16,19 @@ from rsnb.mesh.scene import RayScene
 RINGS_M = (2.0, 5.0, 10.0, 20.0, 40.0)  # where to look for ground beside a place that has none below it
 MAX_LAYERS = 16  # surfaces on one vertical line: crowns, roofs, floors, ground
 SKIN_M = 0.02
+ROOF_M = 3.0  # how far below a surface to look for walls
 FLAT_NORMAL_Z = 0.7  # surfaces flatter than this are ground or roof, not something to look at
+
+BEARINGS = np.arange(72) * (2 * np.pi / 72)
+LEVEL = np.stack([np.sin(BEARINGS), np.cos(BEARINGS), np.zeros(72)], axis=1)
 
 
 def ground_height(scene: RayScene, places: np.ndarray) -> np.ndarray:
-    """Height of the lowest surface below each place, which is the street under a tree or a roof.
+    """Height of the lowest surface below each place, which is the street under a tree or a roof that has one below it.
 
     Where nothing lies below a place (a model of buildings alone), the lowest surface on rings of 2 to 40 m around it
-    counts, then the lowest vertex of the mesh. Under a bridge this is the lower level.
+    counts (of a roof without a floor the foot of its walls), then the lowest vertex of the mesh. Under a bridge this is
+    the lower level.
 
     Args:
         scene: the city model.
@@ -40,9 +45,30 @@ def ground_height(scene: RayScene, places: np.ndarray) -> np.ndarray:
         if len(missing) == 0:
             break
         ring = places[missing, None] + radius * np.stack([np.sin(angle), np.cos(angle)], axis=1)
-        found = lowest_surface(scene, ring.reshape(-1, 2)).reshape(len(missing), 16)
-        height[missing] = found.min(axis=1)
+        ring = ring.reshape(-1, 2)
+        found = lowest_surface(scene, ring)
+        seen = np.flatnonzero(np.isfinite(found))
+        found[seen] = np.minimum(found[seen], _foot_below_roof(scene, ring[seen], found[seen]))
+        height[missing] = found.reshape(len(missing), 16).min(axis=1)
     return np.where(np.isfinite(height), height, scene.mesh.bounds[0, 2])
+
+
+def on_roof(scene: RayScene, places: np.ndarray, height: np.ndarray) -> np.ndarray:
+    """bool [N]: the ground [N] found at places [N, 2] is the roof of a building that has no floor.
+
+    3 m below it, level rays all around (85 %) meet a wall from behind. Below a hill, a quay or a bridge they do not.
+    """
+    return np.isfinite(_foot_below_roof(scene, places, height))
+
+
+def _foot_below_roof(scene: RayScene, places: np.ndarray, height: np.ndarray) -> np.ndarray:
+    """[N] lowest z of the walls below the roof that a place stands on, inf where it stands on no roof."""
+    below = np.c_[places, height - ROOF_M]
+    hits = scene.cast(below[:, None], LEVEL[None])
+    normal = scene.normal[hits.prim]
+    behind = hits.hit & (np.abs(normal[..., 2]) < FLAT_NORMAL_Z) & ((normal * LEVEL).sum(axis=-1) > 0)
+    foot = np.where(behind, scene.mesh.vertices[:, 2][scene.mesh.faces[hits.prim]].min(axis=-1), np.inf)
+    return np.where(behind.mean(axis=1) > 0.85, foot.min(axis=1), np.inf)
 
 
 def lowest_surface(scene: RayScene, places: np.ndarray) -> np.ndarray:
@@ -85,7 +111,8 @@ def find_viewpoints(scene: RayScene, count: int, camera_height_m: float = 2.0, s
     """
     places = _before_walls(scene, 800, seed)
     low, high = places.min(axis=0), places.max(axis=0)
-    eyes = np.c_[places, ground_height(scene, places) + camera_height_m]
+    ground = ground_height(scene, places)
+    eyes = np.c_[places, ground + camera_height_m][~on_roof(scene, places, ground)]
     eyes = eyes[~scene.occluded(eyes, np.broadcast_to((0.0, 0.0, 1.0), eyes.shape))]
     distance = _around(scene, eyes)
     free = (distance.min(axis=1, initial=np.inf) > 4.0) & np.isfinite(distance).any(axis=1)
@@ -117,9 +144,19 @@ def stand_at(scene: RayScene, places: np.ndarray, camera_height_m: float = 2.5, 
 
     Returns:
         world_to_cam [N, 4, 4] float64.
+
+    Raises:
+        InputError: a place lies inside a building without a floor, so that only its roof could be stood on.
     """
     places = np.atleast_2d(np.asarray(places, np.float64))[:, :2]
-    eyes = np.c_[places, ground_height(scene, places) + camera_height_m]
+    ground = ground_height(scene, places)
+    roof = np.flatnonzero(on_roof(scene, places, ground))
+    if len(roof):
+        x, y = places[roof[0]]
+        raise InputError(f"place {roof[0]} (from 0) at x {x:.2f}, y {y:.2f} lies inside a building: the lowest surface "
+                         f"there is a roof ({len(roof)} of {len(places)} places do)", where=scene.mesh.name,
+                         mend="Leave the place out or move it into the street, and check the CRS and the origin")
+    eyes = np.c_[places, ground + camera_height_m]
     bearing = busiest_view(scene, eyes) if heading is None else np.broadcast_to(heading, len(eyes))
     return poses.pose_from_heading(eyes, bearing, np.full(len(eyes), float(pitch)))
 
@@ -159,15 +196,11 @@ def busiest_view(scene: RayScene, eyes: np.ndarray) -> np.ndarray:
     return _busiest(_around(scene, np.atleast_2d(eyes)))
 
 
-BEARINGS = np.arange(72) * (2 * np.pi / 72)
-
-
 def _around(scene: RayScene, eyes: np.ndarray) -> np.ndarray:
     """[N, 72] distances of level rays all around to something upright, inf where they meet none, or rising ground."""
     if len(eyes) == 0:
         return np.zeros((0, 72))
-    level = np.stack([np.sin(BEARINGS), np.cos(BEARINGS), np.zeros(72)], axis=1)
-    hits = scene.cast(eyes[:, None], level[None])
+    hits = scene.cast(eyes[:, None], LEVEL[None])
     upright = hits.hit & (np.abs(scene.normal[hits.prim, 2]) < FLAT_NORMAL_Z)
     return np.where(upright, hits.distance, np.inf)
 

@@ -7,7 +7,7 @@ from rsnb.errors import InputError
 from rsnb.geometry import poses
 from rsnb.geometry.georeference import model_to_lonlat
 from rsnb.mesh.scene import RayScene
-from rsnb.mesh.viewpoints import find_viewpoints, ground_height, stand_at_lonlat
+from rsnb.mesh.viewpoints import find_viewpoints, ground_height, stand_at, stand_at_lonlat
 from rsnb.scenes import Georeference, Material, TexturedMesh
 
 
@@ -44,6 +44,27 @@ def test_ground_is_the_lowest_layer_below_crown_and_roof():
 def test_beside_a_lone_building_the_foot_of_its_walls_is_the_ground():
     scene = scene_of([[[x, y, z + 370] for x, y, z in t] for t in block(0, 0, 10, 10, 12) + slab(0, 0, 10, 10, 0)])
     assert ground_height(scene, [[13.0, 5.0], [500.0, 500.0]]) == pytest.approx([370, 370], abs=1e-4)
+
+
+def test_a_place_inside_a_building_is_refused_by_its_number():
+    alone = scene_of(block(0, 0, 40, 30, 12) + block(60, 0, 80, 30, 12))
+    street = stand_at(alone, [[51.0, 10.0], [-9.0, 4.0]], 2.0)  # between the blocks, and beside one
+    assert poses.camera_centre(street)[:, 2] == pytest.approx([2.0, 2.0], abs=1e-3)
+    with pytest.raises(InputError, match=r"place 1 \(from 0\) at x 20.00, y 15.00 lies inside a building.*1 of 2"):
+        stand_at(alone, [[50.0, 10.0], [20.0, 15.0]], 2.0)
+    assert poses.camera_centre(find_viewpoints(alone, 8))[:, 2] == pytest.approx(2.0, abs=1e-3)  # none on a roof
+
+
+def test_hills_quays_and_bridges_can_be_stood_on():
+    hill = [[a, b, (0, 0, 30)] for a, b in (((-40, -40, 0), (40, -40, 0)), ((40, -40, 0), (40, 40, 0)),
+                                            ((40, 40, 0), (-40, 40, 0)), ((-40, 40, 0), (-40, -40, 0)))]
+    assert poses.camera_centre(stand_at(scene_of(hill), [[1.0, 2.0]], 2.0))[0, 2] > 29
+    quay = scene_of(slab(0, 0, 60, 60, 6) + rectangle((0, 60, 0), (0, 0, 0), (0, 0, 6), (0, 60, 6))
+                    + rectangle((0, 0, 0), (60, 0, 0), (60, 0, 6), (0, 0, 6)))  # a corner of two walls to the water
+    deck = scene_of(slab(-60, -6, 60, 6, 9) + rectangle((-60, -6, 8), (60, -6, 8), (60, -6, 9), (-60, -6, 9))
+                    + rectangle((60, 6, 8), (-60, 6, 8), (-60, 6, 9), (60, 6, 9)))
+    assert poses.camera_centre(stand_at(quay, [[4.0, 4.0]], 2.0))[0, 2] == pytest.approx(8.0, abs=1e-3)
+    assert poses.camera_centre(stand_at(deck, [[4.0, 0.0]], 2.0))[0, 2] == pytest.approx(11.0, abs=1e-3)
 
 
 def test_found_viewpoints_stand_in_the_street_and_look_along_it():
