@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 
@@ -22,3 +23,7 @@ class InputError(ValueError):
         self.what, self.where, self.line, self.mend = what, where, line, mend
         place = "" if where is None else f"{where}" + ("" if line is None else f", line {line}") + ": "
         super().__init__(f"{place}{what}." + (f" {mend}." if mend else ""))
+
+    def __reduce__(self):
+        # by default an exception is rebuilt from its message alone; from a worker process it must come back as it was
+        return partial(type(self), where=self.where, line=self.line, mend=self.mend), (self.what,)

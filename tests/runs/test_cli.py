@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 
@@ -95,3 +96,10 @@ def test_an_unknown_option_is_refused_too():
 def test_input_error_names_place_and_mend():
     error = InputError("the row has 4 columns, not 7", where="panos.txt", line=3, mend="Add the missing ones")
     assert str(error) == "panos.txt, line 3: the row has 4 columns, not 7. Add the missing ones."
+
+
+def test_input_error_comes_back_whole_from_a_worker_process():
+    error = InputError("the row has 4 columns, not 7", where="panos.txt", line=3, mend="Add the missing ones")
+    back = pickle.loads(pickle.dumps(error))
+    assert str(back) == str(error)
+    assert (back.what, back.where, back.line, back.mend) == (error.what, "panos.txt", 3, error.mend)
