@@ -27,7 +27,7 @@ class Parameter:
 
     Attributes:
         type: "int", "float", "str", "bool", "list", "dict" or "list[<scalar>]".
-        default: the literal value.
+        default: the literal value. A list that is not empty fixes the number of entries: a size is [width, height].
         help: the comment behind it.
         line: its line in the cell, from 1.
         choices: for a help that starts with "one of a, b, c": those words, else (). The list ends at ; : . or (.
@@ -49,17 +49,18 @@ def read_parameters(notebook: Path) -> dict[str, Parameter]:
     """
     try:
         content = json.loads(Path(notebook).read_text(encoding="utf-8"))
-        cells = [c for c in content["cells"] if "parameters" in c.get("metadata", {}).get("tags", [])]
+        cells = [(cell["cell_type"], "".join(cell["source"]), cell.get("metadata", {}).get("tags", []))
+                 for cell in content["cells"]]
+        found = [source for _, source, tags in cells if "parameters" in tags]
     except FileNotFoundError:
         raise InputError("there is no such notebook", where=notebook, mend="Check the path") from None
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
         raise InputError("this is not a Jupyter notebook (format 4)", where=notebook,
                          mend="Open it in JupyterLab and save it again") from None
-    if len(cells) != 1:
-        raise InputError(f"{len(cells)} cells are tagged 'parameters', there must be exactly one", where=notebook,
+    if len(found) != 1:
+        raise InputError(f"{len(found)} cells are tagged 'parameters', there must be exactly one", where=notebook,
                          mend="Tag the cell with the defaults as 'parameters'")
-    source = cells[0]["source"]
-    return parse_cell(source if isinstance(source, str) else "".join(source), where=f"{notebook} (parameters cell)")
+    return parse_cell(found[0], where=f"{notebook} (parameters cell)")
 
 
 def parse_cell(source: str, where: str = "parameters cell") -> dict[str, Parameter]:
@@ -172,14 +173,17 @@ def _typed(parameter: Parameter, value: object, where: object, line: int | None 
         wrong = not isinstance(value, dict)
     else:
         wrong = not isinstance(value, list)
+        if not wrong and parameter.default and len(value) != len(parameter.default):
+            raise InputError(f"{parameter.name!r} has {len(value)} entries ({value!r}), not {len(parameter.default)}",
+                             where=where, line=line, mend=f"Give it values like {parameter.default!r}")
         if not wrong and kind != "list":
             element = Parameter(f"{parameter.name}[...]", kind[5:-1], None)
             value = [_typed(element, part, where, line) for part in value]
     if wrong:
         raise InputError(f"{parameter.name!r} must be of type {kind}, not {type(value).__name__} ({value!r})",
                          where=where, line=line, mend=f"Give it a value like {_example(kind)}")
-    if isinstance(value, float) and math.isnan(value):
-        raise InputError(f"{parameter.name!r} is NaN", where=where, line=line, mend="Give it a number")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{parameter.name!r} is {value}", where=where, line=line, mend="Give it a finite number")
     if parameter.choices and value not in parameter.choices:
         raise InputError(f"{parameter.name!r} cannot be {value!r}", where=where, line=line,
                          mend=f"Choose one of: {', '.join(parameter.choices)}")

@@ -67,12 +67,17 @@ def test_no_parameters_cell_or_no_notebook(write_notebook, tmp_path):
     (tmp_path / "x.ipynb").write_text("no json")
     with pytest.raises(InputError, match="not a Jupyter notebook"):
         read_parameters(tmp_path / "x.ipynb")
+    cells = '[{"cell_type": "code", "metadata": {"tags": ["parameters"]}}]'
+    (tmp_path / "x.ipynb").write_text(f'{{"cells": {cells}}}')  # a cell without source
+    with pytest.raises(InputError, match="not a Jupyter notebook"):
+        read_parameters(tmp_path / "x.ipynb")
     with pytest.raises(InputError, match="no such notebook"):
         read_parameters(tmp_path / "y.ipynb")
 
 
 DECLARED = parse_cell('seed: int = 0\nrate: float = 0.5\nscene: str = "068"\nfast: bool = False\n'
-                      "rows: list[int] = [1]\nsizes: list = []\nmode: str = 'a'  # one of a, b\nmore: dict = {}")
+                      "rows: list[int] = []\nsizes: list = []\nsize: list[int] = [640, 480]\n"
+                      "origin: list[float] = [0.0, 0.0, 0.0]\nmode: str = 'a'  # one of a, b\nmore: dict = {}")
 
 
 @pytest.mark.parametrize(("name", "text", "value"), [
@@ -80,7 +85,7 @@ DECLARED = parse_cell('seed: int = 0\nrate: float = 0.5\nscene: str = "068"\nfas
     ("scene", "068", "068"),  # papermill's own -p would make it the number 68
     ("scene", "true", "true"), ("fast", "true", True), ("fast", "0", False),
     ("rows", "1,2,3", [1, 2, 3]), ("rows", "[4, 5]", [4, 5]), ("rows", "", []), ("mode", "b", "b"),
-    ("more", '{"a": 1}', {"a": 1}),
+    ("more", '{"a": 1}', {"a": 1}), ("size", "320,200", [320, 200]), ("origin", "1,2,3", [1.0, 2.0, 3.0]),
 ])
 def test_command_line_texts_take_the_declared_type(name, text, value):
     resolved = resolve(DECLARED, overrides=[(name, text)])[name]
@@ -90,7 +95,10 @@ def test_command_line_texts_take_the_declared_type(name, text, value):
 @pytest.mark.parametrize(("name", "text", "words"), [
     ("sed", "1", "Did you mean 'seed'"), ("seed", "1.5", "type int"), ("seed", "abc", "type int"),
     ("fast", "maybe", "type bool"), ("rows", "1,x", "type int"), ("mode", "c", "Choose one of: a, b"),
-    ("rate", "nan", "NaN"), ("more", "[1]", "type dict"),
+    ("rate", "nan", "is nan"), ("rate", "inf", "is inf"), ("rate", "-1e999", "is -inf"),
+    ("size", "640", "has 1 entries ([640]), not 2"), ("size", "1,2,3", "has 3 entries"), ("size", "", "has 0 entries"),
+    ("origin", "[0, 0]", "has 2 entries"), ("origin", "0,0,inf", "is inf"), ("size", "6,x", "type int"),
+    ("more", "[1]", "type dict"),
 ])
 def test_wrong_texts_are_refused(name, text, words):
     with pytest.raises(InputError) as caught:
