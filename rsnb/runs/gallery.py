@@ -15,10 +15,11 @@ import re
 from pathlib import Path
 
 from rsnb.files import write_text
+from rsnb.runs.offline import offline
 from rsnb.runs.table import collect
 
 TEMPLATES = Path(__file__).parent / "templates"
-PICTURES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif"}
+PICTURES = (".png", ".jpg", ".jpeg", ".gif")  # what a thumbnail is made of
 THUMBNAIL_WIDTH = 720
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -80,7 +81,7 @@ def render_cell(cell: dict) -> str:
         return f'<section class="text">{_markdown(source, cell.get("attachments", {}))}</section>'
     if cell["cell_type"] != "code":
         return ""
-    outputs = "".join(_render_output(output) for output in _merge_streams(cell.get("outputs", [])))
+    outputs = "".join(_render_output(output) for output in merge_streams(cell.get("outputs", [])))
     code = _highlight(source) if source.strip() else ""
     kind = " parameters" if tags & {"parameters", "injected-parameters"} else ""
     return f'<section class="code{kind}">{code}{outputs}</section>'
@@ -105,14 +106,14 @@ def _render_output(output: dict) -> str:
     if "application/vnd.plotly.v1+json" in data or "application/vnd.jupyter.widget-view+json" in data:
         return '<p class="note">JupyterLab shows an interactive view here; its static twin is among the pictures.</p>'
     if "text/html" in data:
-        return f'<div class="html">{_offline(data["text/html"])}</div>'
+        return f'<div class="html">{offline(data["text/html"])}</div>'
     if "text/markdown" in data or "text/latex" in data:
         return f'<div class="text">{_markdown(data.get("text/markdown") or data["text/latex"])}</div>'
     text = data.get("text/plain", "")
     return f'<pre class="result">{html.escape(text)}</pre>' if text else ""
 
 
-def _merge_streams(outputs: list[dict]) -> list[dict]:
+def merge_streams(outputs: list[dict]) -> list[dict]:
     """Neighbouring pieces of one stream as one: a progress bar arrives in many."""
     merged: list[dict] = []
     for output in outputs:
@@ -130,13 +131,6 @@ def _terminal_text(text: str) -> str:
     return "\n".join(([part for part in line.split("\r") if part] or [""])[-1] for line in lines)
 
 
-def _offline(text: str) -> str:
-    """HTML without scripts and without anything that would be fetched from a network."""
-    text = re.sub(r"(?is)<(script|iframe|link|object|embed)\b.*?(</\1\s*>|/>|>)", "", text)
-    text = re.sub(r"(?i)\son\w+\s*=\s*(\"[^\"]*\"|'[^']*')", "", text)
-    return re.sub(r"(?i)\b(src|srcset|poster|data)\s*=\s*([\"'])(?!data:)[^\"']*\2", "", text)
-
-
 def _markdown(source: str, attachments: dict | None = None) -> str:
     """Markdown with tables, and $...$ and $$...$$ as MathML."""
     import mistune
@@ -145,7 +139,7 @@ def _markdown(source: str, attachments: dict | None = None) -> str:
         kind, coded = next(iter(bundle.items()))
         source = source.replace(f"attachment:{name}", f"data:{kind};base64,{''.join(coded)}")
     renderer = mistune.create_markdown(escape=False, plugins=["math", "table", "strikethrough", "footnotes", "url"])
-    text = _offline(renderer(source))
+    text = offline(renderer(source))
     text = re.sub(r'(?s)<div class="math">\$\$(.*?)\$\$</div>', lambda m: _formula(m[1], "block"), text)
     return re.sub(r'(?s)<span class="math">\\\((.*?)\\\)</span>', lambda m: _formula(m[1], "inline"), text)
 
@@ -192,24 +186,15 @@ def _facts(record: dict) -> dict:
                 f"not measured: {value['not measured']}" if isinstance(value, dict) else str(value),
                 record["checks"].get(name, "")) for name, value in record["metrics"].items()]
     seconds, peak = record.get("wall_seconds"), record.get("peak_rss_bytes")
-    pictures = [(name, caption, _inline(record["folder"] / name)) for name, caption in record["figures"].items()]
     return {
         "record": record,
         "metrics": metrics,
-        "pictures": [picture for picture in pictures if picture[2]],
+        "files": {**record["figures"], **record["artefacts"]},
         "seconds": "" if seconds is None else f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min",
         "peak": "" if not peak else f"{peak / 2**30:.1f} GiB",
         "number": record["notebook"][:2],
         "title": record["notebook"][3:].replace("_", " ").capitalize(),
     }
-
-
-def _inline(path: Path) -> str:
-    """A picture file as a data address; "" for what a browser does not show."""
-    kind = PICTURES.get(path.suffix.lower())
-    if kind is None or not path.is_file():
-        return ""
-    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def _thumbnail(record: dict) -> str:

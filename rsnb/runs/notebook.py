@@ -92,7 +92,7 @@ class Run:
         self._metrics[name] = value
 
     def figure(self, path: str | Path, caption: str = "") -> None:
-        """Declare a picture for a reader; it is shown in the gallery."""
+        """Declare a picture. The gallery lists it with its caption, and shows the first one in small on its index."""
         self._declare(self._figures, path, caption)
 
     def artefact(self, path: str | Path, what: str = "") -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from rsnb import runs
 from rsnb.runs import gallery
+from rsnb.runs.offline import offline
 
 STORY = '''from rsnb import runs
 run = runs.start("90_sample", out_dir=out_dir, seed=seed)
@@ -66,6 +67,8 @@ def test_pages_show_what_happened_and_fetch_nothing(page, tmp_path):
     assert str(tmp_path) not in text  # the folder of this machine is no news to a reader
     assert re.search(r"width</span>.*5", text)  # the parameter that was changed is shown
     assert "JupyterLab shows an interactive view here" in text and "<div>plot</div>" not in text
+    assert text.count("data:image/png") == 1  # the cell's; a declared picture is listed, not put in once more
+    assert re.search(r"red\.png</code></td><td>Red<", text)
     assert "papermill encountered" not in page("91")
     assert "31.25" in page("index") and "RuntimeError" in page("91") and "no &lt;luck&gt;" in page("91")
     assert "\x1b" not in page("91")
@@ -91,3 +94,37 @@ def test_a_formula_that_cannot_be_converted_stays_readable():
     assert "\\left( x" in gallery._formula("\\left( x", "inline")
     assert "&</mi>" not in gallery._formula("\\begin{aligned} a &amp;= b \\\\ c &amp;= d \\end{aligned}", "block")
     assert gallery._formula("x_{i}", "inline").startswith("<math")
+
+
+@pytest.mark.parametrize("foreign", [
+    "<img src=http://x.y/a.png>", "<img src='http://x.y/a.png'>", '<IMG SRC="//x.y/a.png">',
+    "<img srcset='http://x.y 2x'>",
+    '<p style="background: url(http://x.y/a)">t</p>', "<p style='background:u\\72l(//x.y)'>t</p>",
+    "<style>@import 'http://x.y/a.css';</style>", "<style>p { background: URL( 'http://x.y/a' ) }</style>",
+    '<svg><image href="http://x.y/a.png"/></svg>', '<svg><use xlink:href="http://x.y/a.svg#b"/></svg>',
+    '<svg><rect fill="url(http://x.y/a.svg#b)"/></svg>', '<meta http-equiv=refresh content="0;url=http://x.y">',
+    "<link rel=stylesheet href=http://x.y/a.css>", "<base href='http://x.y/'>", "<embed src=http://x.y>",
+    "<script>fetch('http://x.y')</script>", "<iframe srcdoc='<p>http://x.y'></iframe>",
+    "<object data=http://x.y>http://x.y</object>", "<video poster=http://x.y/a src=http://x.y/b></video>",
+    "<table background=http://x.y/a><tr></tr></table>", "<img src=x onerror=fetch('http://x.y')>",
+    "<img/src=http://x.y/a/onerror=alert(1)>", "<noscript><img src=http://x.y></noscript>",
+    "<!-- <img src=http://x.y> -->", '<input type="image" src="http://x.y">', "<form action=http://x.y></form>",
+    "<svg><animate attributeName=href to=http://x.y /></svg>",
+])
+def test_foreign_html_fetches_and_runs_nothing(foreign):
+    text = offline(f"<b>before</b>{foreign}")
+    assert "<b>before</b>" in text and "x.y" not in text and "onerror" not in text and "alert" not in text
+
+
+@pytest.mark.parametrize("harmless", [
+    'set data = "abc", then src = "x"', "<p>a &lt; b &amp; c&nbsp;&#228;</p>", '<a href="https://x.y/z">z</a>',
+    '<img alt="dot" src="data:image/png;base64,AAAA">', "<style>td > p { color: red }</style>", "a<br>b",
+    '<td style="text-align:right">1</td>', '<svg viewbox="0 0 1 1"><rect fill="url(#a)"></rect></svg>',
+    '<div class="math">$$x_{i} &lt; 1$$</div>',
+])
+def test_harmless_html_stays_as_it_is(harmless):
+    assert offline(harmless) == harmless
+
+
+def test_a_link_runs_no_script():
+    assert offline("<a href=' java\nscript:alert(1)'>x</a>") == "<a>x</a>"
