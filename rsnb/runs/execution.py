@@ -6,6 +6,7 @@ run.json alone, which gets its final status last: after papermill came back and 
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -22,7 +23,18 @@ from filelock import Timeout
 
 from rsnb.runs.parameters import read_parameters
 from rsnb.runs.planning import Plan, is_finished, notebook_fingerprint
-from rsnb.runs.record import package_fingerprint, provenance, read_record, run_lock, sha256_file, write_record
+from rsnb.runs.record import (
+    BLANK,
+    package_fingerprint,
+    provenance,
+    read_record,
+    run_lock,
+    sha256_file,
+    write_record,
+)
+
+# Beginnings of what jupyter_client says, as a bare RuntimeError, of a kernel that never came up
+KERNEL_NEVER_CAME = ("Kernel died before", "Kernel didn't respond")
 
 
 class Busy(RuntimeError):
@@ -61,12 +73,10 @@ def _execute_locked(todo: Plan, timeout: float | None, progress: bool) -> dict:
     shutil.rmtree(todo.folder, ignore_errors=True)  # what a killed or older run left behind
     todo.folder.mkdir(parents=True)
     record = {
-        "status": "running", "reason": "", "notebook": todo.name, "profile": todo.profile, "key": todo.key,
-        "parameters": todo.parameters, "seed": todo.parameters.get("seed"), "data": todo.data,
-        "started": _now(), "ended": None, "wall_seconds": None, "peak_rss_bytes": None,
+        **copy.deepcopy(BLANK), "status": "running", "notebook": todo.name, "profile": todo.profile, "key": todo.key,
+        "parameters": todo.parameters, "seed": todo.parameters.get("seed"), "data": todo.data, "started": _now(),
         "runner_pid": os.getpid(), **provenance(), "source_sha256": notebook_fingerprint(todo.notebook),
         "package_sha256": package_fingerprint(),
-        "metrics": {}, "checks": {}, "figures": {}, "artefacts": {}, "datasets": {}, "outputs": [],
     }
     write_record(todo.folder, record)
     began, memory = time.monotonic(), _PeakMemory()
@@ -91,6 +101,7 @@ def _execute_locked(todo: Plan, timeout: float | None, progress: bool) -> dict:
 def _run_papermill(todo: Plan, timeout: float | None, progress: bool) -> tuple[str, str]:
     """(status, reason) of the execution itself."""
     import papermill
+    from jupyter_client.kernelspec import NoSuchKernel
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
@@ -109,16 +120,30 @@ def _run_papermill(todo: Plan, timeout: float | None, progress: bool) -> tuple[s
                 progress_bar={"desc": todo.name, "leave": False} if progress else False)
     except PapermillExecutionError as error:
         said = re.sub(r"\x1b\[[0-9;]*m", "", error.evalue)  # some messages are coloured
-        return "failed", f"cell {error.exec_count} raised {error.ename}: {said}"
+        count = _own_count(todo.notebook, error.exec_count) if given and error.exec_count else error.exec_count
+        return "failed", f"cell {count} raised {error.ename}: {said}"
     except CellTimeoutError:
         return "failed", f"timeout: a cell took longer than {timeout:g} s"
     except DeadKernelError:
         return "failed", "the kernel died (out of memory, killed, or a crash in native code)"
-    except RuntimeError as error:  # jupyter_client: the kernel never came up
+    except (NoSuchKernel, RuntimeError) as error:
+        if not isinstance(error, NoSuchKernel) and not str(error).startswith(KERNEL_NEVER_CAME):
+            raise  # a defect here, not of the kernel
         return "failed", f"the kernel could not be started: {error}"
     _drop_widget_state(partial)
     os.replace(partial, todo.executed)
     return "ok", ""
+
+
+def _own_count(notebook: Path, executed: int) -> int:
+    """The number among the notebook's own code cells of the one executed as number so-and-so.
+
+    papermill executes the given parameters as one more cell, right behind the one tagged `parameters`.
+    """
+    cells = [c for c in json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+             if c["cell_type"] == "code" and "".join(c["source"]).strip()]  # an empty cell is not executed
+    declared = next(i for i, c in enumerate(cells, 1) if "parameters" in c["metadata"].get("tags", []))
+    return executed - 1 if executed > declared else executed
 
 
 def _collect(todo: Plan, record: dict) -> tuple[str, str]:

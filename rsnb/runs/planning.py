@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import rsnb
+from rsnb.errors import InputError
 from rsnb.runs.parameters import read_parameters, resolve
-from rsnb.runs.places import data_folder, find_notebook, profile_file, runs_folder
+from rsnb.runs.places import find_notebook, profile_file, runs_folder
 from rsnb.runs.record import package_fingerprint, read_record, sha256_file
 
 HASH_WHOLE_FILES_TO = 64 * 2**20  # bytes; a larger input file counts by size and time of change
@@ -23,7 +24,7 @@ class Plan:
     Attributes:
         notebook: the source.
         parameters: every parameter with its value.
-        data: fingerprint of each parameter value that names an existing file or folder.
+        data: fingerprint of the file or folder that each parameter named `..._path` names.
         key: 16 hex digits over notebook source, parameters, data, package version and package source.
         folder: `<runs>/<notebook>/<key>`.
         profile: "smoke", "full", ... with the variant behind a slash.
@@ -50,7 +51,11 @@ def plan(notebook: str, *, profile: str = "smoke", variant: str = "", overrides:
          runs: str | Path | None = None) -> Plan:
     """Resolve and check everything about a run; raises InputError before anything has started or been written."""
     path = find_notebook(notebook)
-    values = resolve(read_parameters(path), profile_file(path, profile, variant), overrides)
+    declared = read_parameters(path)
+    values = resolve(declared, profile_file(path, profile, variant), overrides)
+    if "out_dir" in declared and values["out_dir"] != declared["out_dir"].default:
+        raise InputError("a recorded run has its own folder, so out_dir cannot be given", where="out_dir",
+                         mend="Choose the folder of all runs with --runs; out_dir is for papermill and JupyterLab")
     data = _data_fingerprints(values)
     key = hashlib.sha256(json.dumps({
         "source": notebook_fingerprint(path),
@@ -71,16 +76,19 @@ def notebook_fingerprint(path: Path) -> str:
 
 
 def _data_fingerprints(values: dict[str, object]) -> dict[str, str]:
-    """Of each parameter (out_dir and data_root aside) that names something on disk, here or under the data root."""
-    root, found = data_folder(str(values.get("data_root") or "")), {}
+    """Of each parameter named `..._path` whose file or folder exists, seen from the working directory as a notebook is.
+
+    Other texts ("auto", "0") are no files, even where the working directory has one of that name.
+    """
+    found = {}
     for name, value in values.items():
-        texts = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-        for text in texts if name not in ("out_dir", "data_root") else []:
-            if not isinstance(text, str) or not text or len(text) > 1000:
+        if name.endswith("_path") and isinstance(value, str) and value:
+            try:
+                place = Path(value).expanduser()
+                if place.exists():
+                    found[f"{name}={value}"] = _fingerprint(place)
+            except (OSError, RuntimeError, ValueError):  # too long, a home that is nobody's, a null character
                 continue
-            place = next((p for p in (Path(text).expanduser(), root / text) if p.exists()), None)
-            if place is not None:
-                found[f"{name}={text}"] = _fingerprint(place)
     return found
 
 
@@ -103,6 +111,6 @@ def _fingerprint(place: Path) -> str:
 def is_finished(todo: Plan) -> bool:
     """Whether this very run is done and everything it declared is still there."""
     record = read_record(todo.folder)
-    return bool(record and record["status"] == "ok" and all(
+    return bool(record and record["status"] == "ok" and record["outputs"] and all(
         (todo.folder / o["path"]).is_file() and (todo.folder / o["path"]).stat().st_size == o["bytes"]
         for o in record["outputs"]))

@@ -7,10 +7,12 @@ import re
 
 from rsnb.errors import InputError
 from rsnb.files import write_text
+from rsnb.runs.gallery import merge_streams
 from rsnb.runs.parameters import read_parameters
 from rsnb.runs.planning import Plan
 
 OWN_METADATA = ("papermill", "execution", "widgets")  # of one execution, not of the notebook
+BAR = re.compile(r"\d+%\||\d(it/s|s/it)|\dit \[")  # what tqdm writes
 
 
 def demand_defaults(planned: Plan) -> None:
@@ -41,21 +43,24 @@ def store_outputs(done: Plan) -> None:
             cell["metadata"].pop(name, None)
         if cell["cell_type"] == "code":
             count += 1
-            outputs = [_clean(output, count) for output in ran["outputs"] if not _is_progress(output)]
-            cell.update(execution_count=count, outputs=outputs)
+            outputs = [_clean(output, count) for output in merge_streams(ran["outputs"])]
+            cell.update(execution_count=count, outputs=[output for output in outputs if output is not None])
     for name in OWN_METADATA:
         source["metadata"].pop(name, None)
     write_text(done.notebook, json.dumps(source, indent=1, ensure_ascii=False) + "\n")
 
 
-def _clean(output: dict, count: int) -> dict:
-    """The output with its cell's number, without metadata of one execution."""
-    return {**output, "execution_count": count} if "execution_count" in output else output
+def _clean(output: dict, count: int) -> dict | None:
+    """The output with its cell's number and without progress bars (widgets, and lines on stderr); None if it was one.
 
-
-def _is_progress(output: dict) -> bool:
-    """Whether an output is a progress bar, as a widget or as text on stderr."""
+    What else stands on stderr, a warning above all, stays.
+    """
     data = output.get("data", {})
-    text = data.get("text/plain", "") if "application/vnd.jupyter.widget-view+json" in data else \
-        output.get("text", "") if output.get("name") == "stderr" else ""
-    return re.search(r"\d+%\||\dit/s", "".join(text)) is not None
+    if "application/vnd.jupyter.widget-view+json" in data and BAR.search("".join(data.get("text/plain", ""))):
+        return None
+    if output["output_type"] == "stream":
+        lines = kept = "".join(output["text"]).splitlines(keepends=True)  # a bar rewrites its line after \r
+        if output["name"] == "stderr" and any(map(BAR.search, lines)):
+            kept = [line for line in lines if not BAR.search(line) and line.strip("\r\n")]
+        return {**output, "text": kept} if kept else None
+    return {**output, "execution_count": count} if "execution_count" in output else output

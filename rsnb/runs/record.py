@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from types import NoneType
 
 from filelock import FileLock, Timeout
 
@@ -23,6 +25,13 @@ RECORDED_PACKAGES = ("rsnb", "torch", "numpy", "scipy", "numba", "trimesh", "emb
                      "rasterio", "pyproj", "shapely", "scikit-image", "pillow", "tifffile", "imageio", "av", "lpips",
                      "torchvision", "matplotlib", "plotly", "ipykernel", "nbclient", "papermill")
 
+# A record in full; what another version of this package (or another program) left out reads as this.
+BLANK = {
+    "status": "", "reason": "", "notebook": "", "profile": "", "key": "", "parameters": {}, "seed": None, "data": {},
+    "started": "", "ended": None, "wall_seconds": None, "peak_rss_bytes": None, "versions": {}, "git": {},
+    "hardware": {}, "metrics": {}, "checks": {}, "figures": {}, "artefacts": {}, "datasets": {}, "outputs": [],
+}
+
 
 def write_record(folder: Path, record: dict) -> Path:
     """Write run.json, whole or not at all."""
@@ -32,13 +41,18 @@ def write_record(folder: Path, record: dict) -> Path:
 def read_record(folder: str | Path) -> dict | None:
     """The record of a run's folder, told truthfully: one that says running, while nobody holds its lock, was killed.
 
-    None where there is no readable record.
+    What it lacks is filled in from `BLANK`. None where there is no readable record.
     """
     try:
         record = json.loads((Path(folder) / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     if not isinstance(record, dict) or "status" not in record:
+        return None
+    here = Path(folder).absolute()
+    record = {**copy.deepcopy(BLANK), "notebook": here.parent.name, "key": here.name, **record}
+    if any(not isinstance(record[name], type(blank)) for name, blank in BLANK.items() if blank is not None) \
+            or not all(isinstance(record[name], (int, float, NoneType)) for name in ("wall_seconds", "peak_rss_bytes")):
         return None
     if record["status"] == "running" and not is_locked(Path(folder)):
         record.update(status="killed", reason="the process that ran it ended without a word (killed, or power lost)")

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from rsnb import runs
+from rsnb.errors import InputError
 from rsnb.runs import planning
 from rsnb.runs.execution import Busy
 from rsnb.runs.record import read_record, run_lock
@@ -62,13 +63,7 @@ def test_what_changes_the_key(write_notebook, planned, monkeypatch, tmp_path):
     path = write_notebook(START, FINISH)
     key = planned(path).key
     assert planned(path).key == key
-    assert planned(path, ("out_dir", "elsewhere")).key == key
     assert planned(path, ("seed", "1")).key != key
-    data = tmp_path / "data.txt"
-    data.write_text("1")
-    first = planned(path, ("scene", str(data))).key
-    data.write_text("2")
-    assert planned(path, ("scene", str(data))).key != first
     content = json.loads(path.read_text())
     content["cells"][-1].update(outputs=[], execution_count=7)
     path.write_text(json.dumps(content))
@@ -80,10 +75,44 @@ def test_what_changes_the_key(write_notebook, planned, monkeypatch, tmp_path):
     assert planned(path).key != key
 
 
+def test_a_file_that_is_read_changes_the_key(write_notebook, planned, tmp_path, monkeypatch):
+    path = write_notebook("x = 1", parameters='scene: str = ""\nmesh_path: str = ""\nout_dir: str = ""')
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data.txt").write_text("1")
+    named, other = (planned(path, (name, "data.txt")).key for name in ("mesh_path", "scene"))
+    (tmp_path / "data.txt").write_text("2")
+    assert planned(path, ("mesh_path", "data.txt")).key != named
+    assert planned(path, ("scene", "data.txt")).key == other  # a text like "auto" is no file
+    assert planned(path, ("mesh_path", "x" * 5000)).data == {}
+
+
+def test_a_folder_of_ones_own_is_refused_and_not_ignored(write_notebook, planned, tmp_path):
+    with pytest.raises(InputError, match="--runs"):
+        planned(write_notebook("x = 1"), ("out_dir", str(tmp_path)))
+
+
+def test_a_runtime_error_of_our_own_is_not_blamed_on_the_kernel(write_notebook, planned, monkeypatch):
+    import papermill
+
+    for text, blamed in (("Kernel died before replying to kernel_info", True), ("a defect", False)):
+        def fail(*_, text=text, **__):
+            raise RuntimeError(text)
+
+        monkeypatch.setattr(papermill, "execute_notebook", fail)
+        todo = planned(write_notebook("x = 1"))
+        if blamed:
+            assert runs.execute(todo, progress=False)["reason"].startswith("the kernel could not be started: Kernel")
+        else:
+            with pytest.raises(RuntimeError, match="a defect"):
+                runs.execute(todo, progress=False)
+            assert read_record(todo.folder)["reason"].startswith("the runner itself failed")
+
+
 def test_a_failing_cell(write_notebook, planned):
     todo = planned(write_notebook(START, "1 / 0", FINISH))
     record = runs.execute(todo, progress=False)
     assert record["status"] == "failed" and "ZeroDivisionError" in record["reason"]
+    assert record["reason"].startswith("cell 3 ")  # after the parameters and START; what papermill adds is not counted
     assert (todo.folder / "90_sample.partial.ipynb").exists() and not todo.executed.exists()
     assert read_record(todo.folder)["status"] == "failed"
     assert "cached" not in runs.execute(todo, progress=False)  # failed is not finished
@@ -191,7 +220,8 @@ def test_the_command_line_from_dry_to_gallery(write_notebook, tmp_path):
 
 
 def test_outputs_are_stored_in_the_notebook_for_committing(write_notebook, tmp_path):
-    bar = "import sys\nfrom tqdm.auto import tqdm\nfor _ in tqdm(range(3)): pass"
+    bar = "import sys\nfrom tqdm.auto import tqdm\nfor _ in tqdm(range(3)): pass\n" \
+          "for _ in __import__('tqdm').tqdm(range(3)): pass\nprint('mind the gap', file=sys.stderr)"
     path = write_notebook(START, bar, FINISH, "seed + 41")
     assert rsnb("run", path, "--runs", tmp_path / "runs", "--store", "-p", "seed=1").returncode == 2
     assert not (tmp_path / "runs").exists()
@@ -200,7 +230,8 @@ def test_outputs_are_stored_in_the_notebook_for_committing(write_notebook, tmp_p
     cells = [cell for cell in content["cells"] if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in cells] == [1, 2, 3, 4, 5]
     assert cells[3]["outputs"][0]["text"] == ["twice_width ok (8 within 1 %)\n"]
-    assert cells[2]["outputs"] == [] and cells[4]["outputs"][0]["execution_count"] == 5
+    assert [o["text"] for o in cells[2]["outputs"]] == [["mind the gap\n"]]  # the bars are gone, the warning is not
+    assert cells[4]["outputs"][0]["execution_count"] == 5
     assert "papermill" not in path.read_text() and str(tmp_path) not in path.read_text()
     again = rsnb("run", path, "--runs", tmp_path / "runs")
     assert "done before" in again.stdout  # stored outputs do not make another run

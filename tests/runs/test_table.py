@@ -10,6 +10,7 @@ import pytest
 
 from rsnb.errors import InputError
 from rsnb.runs import table
+from rsnb.runs.gallery import write_gallery
 
 
 @pytest.fixture
@@ -38,6 +39,17 @@ def test_rows_conditions_and_order(records):
     assert [r["-seed"] for r in table.select(rows, sort="psnr")] == [0, 2, 1]
     assert [r["-seed"] for r in table.select(rows, sort="--seed")] == [2, 1, 0]
     assert table.select(rows, columns=["psnr", "vgg"])[0] == {"psnr": 30.123456, "vgg": "not measured"}
+
+
+def test_records_of_others_do_not_break_table_and_gallery(records):
+    for name, text in (("old", '{"status": "ok"}'), ("list", "[]"), ("odd", '{"status": "ok", "metrics": [1]}'),
+                       ("text", '{"status": "ok", "wall_seconds": "long"}')):
+        (records / "50_other" / name).mkdir(parents=True)
+        (records / "50_other" / name / "run.json").write_text(text)
+    rows = table.rows(table.collect(records))
+    assert [(r["notebook"], r["key"]) for r in rows if r["notebook"].startswith("50")] == [("50_other", "old")]
+    assert len(rows) == 4 and table.compact(rows)[0]["wall"] is None
+    assert "50_other-old.html" in write_gallery(records).read_text()
 
 
 @pytest.mark.parametrize("arguments", [{"conditions": ["psnr"]}, {"conditions": ["psrn>3"]}, {"sort": "nothing"},
