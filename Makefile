@@ -1,11 +1,14 @@
 # Two commands: `make run` and `make test`. Each sets up .venv first; the second call finds that done in a moment.
-# Variables: PYTHON (the interpreter to build .venv with), PROFILE, ARGS (more words for rsnb run), JOBS (test processes).
+# Variables: PYTHON (the interpreter to build .venv with), VENV, PROFILE, ARGS (more words for rsnb run),
+# JOBS (test processes).
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 VENV ?= .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
+# named after this place: scripts in a moved or copied .venv still point to the old one, so it is made anew
+READY := $(VENV)/.ready-$(shell pwd -P | cksum | cut -d' ' -f1)
+UV_VERSION := 0.13.8
 PROFILE ?= smoke
 JOBS ?= 2
 ARGS ?=
@@ -26,11 +29,11 @@ $(READY): pyproject.toml constraints.txt
 	if [ -z "$$found" ]; then \
 	  echo "rsnb needs Python 3.11 or newer, but this machine's python3 is $$(python3 --version 2>&1 || true)." \
 	       "Install a newer Python and name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; exit 1; fi; \
-	{ $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' && $(BIN)/python -m pip --version; } \
-	  >/dev/null 2>&1 || $$found -m venv --clear $(VENV) || { \
+	{ $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' && pip=$$($(BIN)/python -m pip --version) && \
+	  [ "$$pip" = "$$($(BIN)/pip --version)" ]; } >/dev/null 2>&1 || $$found -m venv --clear $(VENV) || { \
 	  echo "The venv module does not work. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@echo "Installing into $(VENV) (about 1.5 GB; a minute, or a few on a slow line) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@# an empty UV_FIND_LINKS is as good as none; pip reads PIP_FIND_LINKS by itself, uv does not
 	@UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python \
 	  -c constraints.txt -e '.[notebooks,dev]'
@@ -56,7 +59,7 @@ notebooks-test: $(READY) ## every notebook runs, and its checked lines are the s
 	  $(BIN)/python -m pytest -q $(NBVAL) notebooks; else echo "no notebooks yet"; fi
 
 lab: $(READY) ## JupyterLab on the notebooks
-	cd notebooks && ../$(BIN)/jupyter lab
+	$(BIN)/jupyter lab --ServerApp.root_dir=notebooks
 
 bench: $(READY) ## performance ratios, each against a baseline in the same run
 	@UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt \
