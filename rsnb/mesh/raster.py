@@ -78,9 +78,9 @@ def rasterise(scene: RayScene, camera, world_to_cam: np.ndarray, offset: tuple[f
 def face_ids(scene: RayScene, camera, world_to_cam: np.ndarray, offset: tuple[float, float] = (0.5, 0.5)) -> np.ndarray:
     """[H, W] int32 face seen through the point `offset` of each pixel, -1 for none. Errors as `rasterise`."""
     lens, skew, flat = _lens(camera, offset)
-    if getattr(scene, "_raster", None) is None:
-        scene._raster = IdRaster(scene)
-    return scene._raster.draw(camera, world_to_cam, lens, skew, flat)
+    if not hasattr(scene.of_thread, "raster"):
+        scene.of_thread.raster = IdRaster(scene)
+    return scene.of_thread.raster.draw(camera, world_to_cam, lens, skew, flat)
 
 
 def _lens(camera, offset: tuple[float, float]) -> tuple[np.ndarray, float, bool]:

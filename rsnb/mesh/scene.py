@@ -6,6 +6,7 @@ metres, so vertices are moved in float64 to the middle of the mesh before any ca
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,6 +102,7 @@ class RayScene:
             mesh.face_object, np.int32)
         self.semantic = np.ascontiguousarray(mesh.face_class, np.int32)
         self.material = np.ascontiguousarray(mesh.face_material, np.int32)
+        self.of_thread = threading.local()  # OpenGL's context, which serves one thread alone
         self.kernel_tables = None  # made by the first picture that compiled loops draw
         self._tensors: dict[str, SceneTensors] = {}
         self._build_tree()

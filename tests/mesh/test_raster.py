@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -70,6 +72,14 @@ def test_pictures_of_several_sizes_share_a_context(scene):
     first = face_ids(scene, PINHOLE, POSE)
     face_ids(scene, PinholeCamera(PINHOLE.K, 33, 21), POSE)
     np.testing.assert_array_equal(first, face_ids(scene, PINHOLE, POSE))
+
+
+def test_each_thread_draws_in_a_context_of_its_own(scene):
+    wanted = face_ids(scene, PINHOLE, POSE)
+    with ThreadPoolExecutor(1) as pool:
+        np.testing.assert_array_equal(pool.submit(face_ids, scene, PINHOLE, POSE).result(timeout=60), wanted)
+        assert pool.submit(lambda: scene.of_thread.raster).result() is not scene.of_thread.raster
+    np.testing.assert_array_equal(face_ids(scene, PINHOLE, POSE), wanted)
 
 
 def test_panoramas_are_refused_with_a_reason(scene):
