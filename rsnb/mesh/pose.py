@@ -110,9 +110,8 @@ def solve_pose(
     world_to_cam[:3, :3] = state.R
     world_to_cam[:3, 3] = -state.R @ (state.centre + origin)
     K_out = problem.K_of(state)
-    fov = None if width is None else 2 * math.atan(width / 2 / K_out[0, 0])
-    # d fov / d log f = -sin(fov)
-    fov_sigma = 0.0 if fov is None else math.sqrt(log_focal_variance) * math.sin(fov)
+    fov, slope = (None, 0.0) if width is None else problem.fov(K_out[0, 0])
+    fov_sigma = math.sqrt(log_focal_variance) * abs(slope)
     return PoseSolution(world_to_cam, K_out, errors, inliers, covariance, fov, fov_sigma, shifts)
 
 

@@ -24,7 +24,8 @@ class PoseOptions:
         prior_sigma_m: standard deviations of the prior's centre, metres, x y z of the world.
         prior_sigma_rad: standard deviations of its rotation about the camera's x (pitch), y (heading), z (roll).
         estimate_fov: fit one focal length (fx = fy) as well. Always on where no K is given.
-        prior_sigma_log_focal: standard deviation of log(focal) around the given K, or None for no prior on it.
+        prior_sigma_log_focal: with `estimate_fov`, standard deviation of log(focal) around the given K; None for no
+            prior on it.
         fix_roll: five instead of six degrees of freedom: the camera's x axis stays horizontal.
         inlier_share: smallest share of the pairs that must agree. Not lower than half: picks on one facade always fit a
             second camera too, that looks at its mirror image from behind.
@@ -69,6 +70,7 @@ class PoseProblem:
     pixels: np.ndarray
     points: np.ndarray  # local: the mean is subtracted
     K: np.ndarray
+    width: float  # of the picture, pixels
     options: PoseOptions
     fit_focal: bool
     focal_starts: tuple[float, ...]
@@ -78,15 +80,15 @@ class PoseProblem:
     def build(cls, pixels, points, K, width, origin, options):
         fit_focal = options.estimate_fov
         starts = (0.0,)
+        width = width or 2 * K[0, 2]  # a principal point in the middle is all there is to go by
         if fit_focal:
-            span = width or 2 * K[0, 2]
             fovs = np.linspace(math.radians(35), math.radians(115), 9)
-            starts = (0.0, *np.log(span / 2 / np.tan(fovs / 2) / K[0, 0]))
+            starts = (0.0, *np.log(width / 2 / np.tan(fovs / 2) / K[0, 0]))
         prior = None
         if options.prior is not None:
             P = np.asarray(options.prior, dtype=np.float64)
             prior = CameraState(P[:3, :3], -P[:3, :3].T @ P[:3, 3] - origin)
-        return cls(pixels, points, K, options, fit_focal, starts, prior)
+        return cls(pixels, points, K, width, options, fit_focal, starts, prior)
 
     def K_of(self, state):
         K = self.K.copy()
@@ -144,11 +146,17 @@ class PoseProblem:
     def cost(self, state):
         """MSAC: squared errors in sigmas, cut at the threshold, plus the prior's."""
         focal = self.K[0, 0] * math.exp(state.log_focal)
-        if self.fit_focal and not FOV_LIMITS[0] < 2 * math.atan(self.K[0, 2] / focal) < FOV_LIMITS[1]:
+        if self.fit_focal and not FOV_LIMITS[0] < self.fov(focal)[0] < FOV_LIMITS[1]:
             return math.inf
         squared = (self.residuals(state) ** 2).sum(axis=1)
         cut = np.minimum(squared, self.options.cut_px**2).sum() / self.options.sigma_px**2
         return cut + (self.prior_residuals(state) ** 2).sum()
+
+    def fov(self, focal: float) -> tuple[float, float]:
+        """Horizontal angle between the picture's edges, radians, and its derivative by the log of the focal length."""
+        left = math.atan(self.K[0, 2] / focal)
+        right = math.atan((self.width - self.K[0, 2]) / focal)
+        return left + right, -(math.sin(2 * left) + math.sin(2 * right)) / 2
 
     def quick_costs(self, states):
         """[M] the pixel part of `cost` for many states at once, to rank hypotheses."""

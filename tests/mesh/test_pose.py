@@ -223,3 +223,20 @@ def test_bad_picks_are_told_in_one_paragraph(pixels, points, K, message):
 def test_no_K_and_no_size_is_refused():
     with pytest.raises(InputError, match="width and height"):
         solve_pose(np.random.default_rng(0).uniform(0, 600, (6, 2)), box_corners(np.random.default_rng(0), 6))
+
+
+@pytest.mark.parametrize("centre", [0.02, 0.5, 0.9])
+def test_the_field_of_view_of_a_picture_whose_principal_point_is_off_the_middle(centre):
+    """Cropped to 640 columns: fov = atan(cx / f) + atan((640 - cx) / f), started from a focal 1.4 times off."""
+    rng = np.random.default_rng(8)
+    K = np.array([[350.0, 0, 640 * centre], [0, 350, 230], [0, 0, 1]])
+    pixels = rng.uniform(5, [635, 455], (14, 2))
+    depth = rng.uniform(8, 60, (14, 1))
+    cam = np.c_[(pixels - K[:2, 2]) / 350 * depth, depth]
+    wrong = K.copy()
+    wrong[[0, 1], [0, 1]] *= 1.4
+    noisy = pixels + rng.normal(0, 0.3, pixels.shape)
+    found = solve_pose(noisy.clip(0, [640, 460]), cam, wrong, 640, 460, PoseOptions(estimate_fov=True, sigma_px=0.3))
+    true = math.atan(640 * centre / 350) + math.atan(640 * (1 - centre) / 350)
+    assert found.fov == pytest.approx(true, abs=0.01)
+    assert 0 < found.fov_sigma < 0.01 and abs(found.fov - true) < 5 * found.fov_sigma
