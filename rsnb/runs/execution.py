@@ -101,7 +101,6 @@ def _execute_locked(todo: Plan, timeout: float | None, progress: bool) -> dict:
 def _run_papermill(todo: Plan, timeout: float | None, progress: bool) -> tuple[str, str]:
     """(status, reason) of the execution itself."""
     import papermill
-    from jupyter_client.kernelspec import NoSuchKernel
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
@@ -126,8 +125,8 @@ def _run_papermill(todo: Plan, timeout: float | None, progress: bool) -> tuple[s
         return "failed", f"timeout: a cell took longer than {timeout:g} s"
     except DeadKernelError:
         return "failed", "the kernel died (out of memory, killed, or a crash in native code)"
-    except (NoSuchKernel, RuntimeError) as error:
-        if not isinstance(error, NoSuchKernel) and not str(error).startswith(KERNEL_NEVER_CAME):
+    except RuntimeError as error:
+        if not str(error).startswith(KERNEL_NEVER_CAME):
             raise  # a defect here, not of the kernel
         return "failed", f"the kernel could not be started: {error}"
     _drop_widget_state(partial)
