@@ -98,3 +98,12 @@ def test_every_import_of_the_package_is_declared(project, declared):
                 if not names & {canonicalize_name(d) for d in providers.get(top, [top])}:
                     undeclared.add(f"{path.relative_to(project)}: {top}")
     assert not undeclared
+
+
+def test_every_python_that_is_claimed_is_tested(project):
+    classifiers = tomllib.loads((project / "pyproject.toml").read_text())["project"]["classifiers"]
+    claimed = {line.split(" :: ")[2] for line in classifiers if line.startswith("Programming Language :: Python :: 3.")}
+    jobs = yaml.safe_load((project / ".github" / "workflows" / "test.yml").read_text())["jobs"]
+    setups = [step["with"]["python-version"] for job in jobs.values() for step in job["steps"] if "with" in step
+              and "python-version" in step["with"]]
+    assert claimed == {*setups, *jobs["newer-pythons"]["strategy"]["matrix"]["python"]} - {"${{ matrix.python }}"}
