@@ -44,6 +44,9 @@ class Building:
     use: str
 
 
+OUT_OF_STYLE = 0.2  # of the houses were built in another time than their quarter
+
+
 def plan_buildings(lots: list[Lot], character: Character, rng) -> list[Plan]:
     """Storeys, roof, facade and colour of every lot; roof types keep their shares exactly."""
     ordinary = [k for k, lot in enumerate(lots) if lot.use == "house"]
@@ -52,6 +55,7 @@ def plan_buildings(lots: list[Lot], character: Character, rng) -> list[Plan]:
     roofs |= dict(zip(sheds, _quota(len(sheds), {"sawtooth": 0.35, "shed": 0.35, "gable": 0.3}, rng), strict=True))
     names = list(character.facades)
     solid = [name for name in names if FACADES[name].wall != "glass"]
+    rare = [name for name in FACADES if name not in (*names, "church", "cladding") and FACADES[name].wall != "glass"]
     plans = []
     low, high = character.storeys
     glassy = "curtain" in character.facades or "stone" in character.facades
@@ -69,7 +73,8 @@ def plan_buildings(lots: list[Lot], character: Character, rng) -> list[Plan]:
             storeys, facade, roof = 1, "cladding" if rng.random() < 0.7 else "loft", roofs[k]
         else:
             storeys = int(np.clip(base + rng.integers(-1, 2), max(low, 1), high))
-            facade, roof = str(names[rng.integers(len(names))]), roofs[k]
+            pool = rare if rng.random() < OUT_OF_STYLE else names
+            facade, roof = str(pool[rng.integers(len(pool))]), roofs[k]
             if roof == "stepped" and storeys < 3:
                 roof = "flat"
             if FACADES[facade].wall == "glass" and roof in ("gable", "hip", "mansard"):

@@ -26,7 +26,8 @@ class PickingOptions:
     Attributes:
         pairs: how many.
         sigma_px: standard deviation of a click in the picture; 0.7 of it in the render of the mesh.
-        wrong_pairs: how many of the pairs of every second picture are plainly wrong (another window).
+        wrong_pairs: how many of the pairs are plainly wrong (another window); in the street scene every second picture
+            has them.
     """
 
     pairs: int = 9
@@ -73,7 +74,7 @@ def simulate_picks(
     hits = given.cast(origins, directions)
     world = origins + directions * np.where(hits.hit, hits.distance, MAX_DISTANCE_M)[:, None]
     noisy = np.clip(pixels + rng.normal(0.0, options.sigma_px, pixels.shape), 0, [camera.width, camera.height])
-    if options.wrong_pairs and rng.random() < 0.5:
+    if options.wrong_pairs:
         wrong = rng.choice(len(noisy), options.wrong_pairs, replace=False)
         noisy[wrong] += rng.choice([-1, 1], (len(wrong), 2)) * rng.uniform(40, 90, (len(wrong), 2))
         noisy = np.clip(noisy, 0, [camera.width, camera.height])

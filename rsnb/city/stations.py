@@ -82,5 +82,7 @@ def stations(graph: StreetGraph, ground, bounds, *, spacing_m: float, start_m: f
         z = np.asarray(ground(spot[:, 0], spot[:, 1])) + height_m
         heading = np.full(len(at), np.arctan2(along[0], along[1]))
         rows.append((np.column_stack([spot, z]), heading, np.full(len(at), street), at - begin, near))
+    if not rows:
+        return Stations(np.zeros((0, 3)), np.zeros(0), np.zeros(0, int), np.zeros(0), np.zeros(0, bool))
     columns = [np.concatenate(column) for column in zip(*rows, strict=True)]
     return Stations(*columns)

@@ -15,7 +15,8 @@ import rsnb
 from rsnb.files import write_text
 
 SUMS = "SHA256SUMS"
-BUILDERS = ("city", "mesh", "products", "geometry", "scenes.py")  # sources that a built data set depends on
+# Sources that a built data set depends on; a test compares them with what the writers import.
+BUILDERS = ("city", "data", "geometry", "mesh", "metrics", "products", "errors.py", "files.py", "scenes.py")
 
 
 def ensure_built(root: str | Path, name: str, choices: Mapping[str, object], build: Callable[[Path], None]) -> Path:

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from rsnb.city.district import District, build_district
-from rsnb.city.options import GEOREFERENCE, CityOptions
+from rsnb.city.options import GEOREFERENCE, CityOptions, check_index
 from rsnb.city.picking import PickingOptions, provider_pose, simulate_picks
 from rsnb.city.stations import Stations
 from rsnb.city.store import ensure_built
@@ -37,6 +37,7 @@ from rsnb.data import (
     write_picks,
     write_sidecar,
 )
+from rsnb.errors import InputError
 from rsnb.files import write_text
 from rsnb.geometry import poses
 from rsnb.geometry.cameras import NadirCamera, PanoramaCamera, PinholeCamera
@@ -77,7 +78,7 @@ class StreetSceneOptions:
     reach_m: float = 90.0
     n_left_out: int = 24
     panorama_width: int = 384
-    n_views: int = 8
+    n_views: int = 12
     view_size: int = 640
     camera_height_m: float = 2.5
     supersample: int = 2
@@ -88,7 +89,12 @@ class StreetSceneOptions:
 
 
 def ensure_street_scene(root: str | Path, options: StreetSceneOptions = StreetSceneOptions()) -> Path:
-    """The folder of the data set below `root`, built now if it is not there yet (see `store.ensure_built`)."""
+    """The folder of the data set below `root`, built now if it is not there yet (see `store.ensure_built`).
+
+    Raises:
+        InputError: a district that does not exist, or too few stations; before anything is written.
+    """
+    check_index(options.district)
     return ensure_built(root, "street-scene", asdict(options), lambda folder: write_street_scene(folder, options))
 
 
@@ -133,7 +139,11 @@ def write_tiles(folder: Path, geometry: TexturedMesh, truth: RayScene, bounds, o
 def choose_stations(district: District, options: StreetSceneOptions) -> tuple[Stations, Stations]:
     """Stations every `spacing_m` near the middle, and left-out ones midway between neighbours of one street.
 
-    Half of the left-out ones stand in junctions where there are enough, the others are spread evenly.
+    Half of the left-out ones stand in junctions where there are enough, the others are spread evenly. None is nearer to
+    a known one than a quarter of the spacing.
+
+    Raises:
+        InputError: too few stations for what is asked.
     """
     x0, y0, x1, y1 = district.bounds
     middle = np.array([(x0 + x1) / 2, (y0 + y1) / 2])
@@ -146,8 +156,15 @@ def choose_stations(district: District, options: StreetSceneOptions) -> tuple[St
     between = near(district.street_path(step, start_m=step / 2, height_m=height, lateral_m=1.0), options.reach_m)
     gap = np.linalg.norm(between.position[:, None, :2] - known.position[None, :, :2], axis=2)
     gap[between.street[:, None] != known.street[None]] = np.inf
-    flanked = (gap < 0.6 * step).sum(axis=1) >= 2
-    between = between.subset(flanked)
+    flanked = (gap < 0.5 * step + 1.0).sum(axis=1) >= 2
+    apart = np.linalg.norm(between.position[:, None, :2] - known.position[None, :, :2], axis=2)
+    anywhere = apart.min(axis=1, initial=np.inf)
+    between = between.subset(flanked & (anywhere > 0.25 * step))  # a crossing street's picture may stand too near
+    if len(between) < options.n_left_out or len(known) < options.n_views:
+        raise InputError(f"spacing {step} m and reach {options.reach_m} m leave {len(known)} panoramas with "
+                         f"{len(between)} places between them; {options.n_left_out} are to be left out",
+                         where="street scene",
+                         mend="Widen reach_m, narrow spacing_m, or leave out fewer")
     junctions, others = np.flatnonzero(between.is_junction), np.flatnonzero(~between.is_junction)
     chosen = _spread(junctions, options.n_left_out // 2)
     chosen = np.r_[chosen, _spread(others, options.n_left_out - len(chosen))]
@@ -185,7 +202,7 @@ def write_street_views(folder, known: Stations, truth, given: TexturedMesh, look
     rng = np.random.default_rng([options.city.seed, 2])
     camera = PinholeCamera.from_fov(FOV, options.view_size, options.view_size)
     scene, true_poses = RayScene(given), {}
-    for index in _spread(np.flatnonzero(~known.is_junction), options.n_views):
+    for number, index in enumerate(_spread(np.flatnonzero(~known.is_junction), options.n_views)):
         heading = known.heading[index] + rng.uniform(-0.6, 0.6)
         true_pose = poses.pose_from_heading(known.position[index], heading, np.radians(rng.uniform(2, 9)))
         stated = provider_pose(true_pose, rng)
@@ -194,7 +211,8 @@ def write_street_views(folder, known: Stations, truth, given: TexturedMesh, look
         picture = folder / "street_views" / format_street_view_name(view)
         write_jpeg(picture, render(truth, camera, true_pose, look).rgb)
         write_sidecar(picture, view)
-        picks = simulate_picks(picture.name, truth, scene, camera, true_pose, stated, rng, options.picking)
+        annotator = options.picking if number % 2 else replace(options.picking, wrong_pairs=0)
+        picks = simulate_picks(picture.name, truth, scene, camera, true_pose, stated, rng, annotator)
         write_picks(folder / "picks" / f"{picture.stem}.json", picks)
         true_poses[picture.name] = true_pose.tolist()
     write_text(folder / "truth" / "poses.json", json.dumps(true_poses, indent=1) + "\n")

@@ -19,6 +19,8 @@ from rsnb.scenes import PosedImages
 
 # metres and degrees: exact, survey, careful hand work, nine picked pairs (median), few pairs, the provider's own pose
 POSE_ERRORS = ((0.0, 0.0), (0.05, 0.1), (0.2, 0.3), (0.22, 0.52), (0.5, 1.0), (1.9, 2.0))
+# dB at these errors, nearest-pixel lookup, another procedural city: docs/architecture.md, "Numbers to compare with"
+SHEET_PSNR = (24.8, 24.5, 22.4, 21.7, 19.9, 17.0)
 
 
 @dataclass(frozen=True)

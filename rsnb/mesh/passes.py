@@ -10,7 +10,7 @@ import torch
 from rsnb.mesh.camera_rays import camera_rays
 from rsnb.mesh.packets import plain, run_in_parts
 from rsnb.mesh.scene import Hits, RayScene
-from rsnb.mesh.shading import MIN_COSINE, SurfacePoints, albedo, facing_normal, lit
+from rsnb.mesh.shading import MIN_COSINE, LightRays, SurfacePoints, albedo, facing_normal, lit
 from rsnb.mesh.sky import Sky, sky_colour
 
 if TYPE_CHECKING:
@@ -140,9 +140,9 @@ class Pass:
         else:
             colour = albedo(tables, points, cosine, self.frame.bias, options.trilinear)
         if options.sun is not None:
-            colour = lit(self.scene, tables, points, colour, normal, options.sun,
-                         shadow_rays=options.shadow_rays if options.shadows else 0,
-                         ambient_rays=options.ambient_rays, ambient_distance=options.ambient_distance)
+            rays = LightRays(options.shadow_rays if options.shadows else 0, options.ambient_rays,
+                             options.ambient_distance)
+            colour = lit(self.scene, tables, points, colour, normal, options.sun, rays)
         if options.haze_m is not None:
             air = torch.exp(points.distance * (-1.0 / options.haze_m))[:, None]
             horizon = self._put(np.asarray(getattr(options.sky, "horizon", options.sky), np.float32))

@@ -109,17 +109,30 @@ def interpolate(corners: torch.Tensor, u: torch.Tensor, v: torch.Tensor) -> torc
     return first + u[:, None] * (second - first) + v[:, None] * (third - first)
 
 
+@dataclass(frozen=True)
+class LightRays:
+    """Rays that test what light reaches a point.
+
+    Attributes:
+        shadow: rays to the sun; 0 = no cast shadows, 1 = hard, more = soft by `Sun.radius`.
+        ambient: rays that test how much sky light reaches a point; 0 = all of it does.
+        ambient_distance: metres beyond which a blocker of sky light does not count.
+    """
+
+    shadow: int = 0
+    ambient: int = 0
+    ambient_distance: float = 25.0
+
+
 def lit(scene: RayScene, tables: SceneTensors, points: SurfacePoints, colour: torch.Tensor, normal: torch.Tensor,
-        sun: Sun, *, shadow_rays: int, ambient_rays: int, ambient_distance: float) -> torch.Tensor:
+        sun: Sun, rays: LightRays) -> torch.Tensor:
     """Colour [N, 3] under sun and sky.
 
     Args:
         scene: casts the rays (on the CPU). tables: of the scene, on the device of all else.
         colour: [N, 3] albedo as stored (display gamma).
         normal: [N, 3], towards the viewer.
-        shadow_rays: 0 = no cast shadows, 1 = hard, more = soft by `sun.radius`.
-        ambient_rays: rays that test how much sky light reaches a point; 0 = all of it.
-        ambient_distance: metres beyond which a blocker does not count.
+        rays: how light is tested for what is in its way.
     """
     def row(values):
         return torch.as_tensor(np.asarray(values, np.float32)).to(colour)
@@ -136,12 +149,12 @@ def lit(scene: RayScene, tables: SceneTensors, points: SurfacePoints, colour: to
             direct = torch.where(leaf, LEAF_LIGHT * (1.0 + LEAF_CONTRAST * direct), direct)
             lamp = start + leaf[:, None] * (LEAF_DEPTH_M * row(sun.direction))
         direct = direct.clamp(min=0.0)
-    if shadow_rays > 0 and sun.elevation > 0:
-        direct = direct * _sun_seen(scene, lamp, direct > 0, points, sun, shadow_rays)
+    if rays.shadow > 0 and sun.elevation > 0:
+        direct = direct * _sun_seen(scene, lamp, direct > 0, points, sun, rays.shadow)
     upward = 0.5 + 0.5 * normal[:, 2:3]
     ambient = row(sun.ground) + (row(sun.sky) - row(sun.ground)) * upward
-    if ambient_rays > 0:
-        ambient = ambient * _openness(scene, start, normal, points, ambient_rays, ambient_distance)[:, None]
+    if rays.ambient > 0:
+        ambient = ambient * _openness(scene, start, normal, points, rays.ambient, rays.ambient_distance)[:, None]
     light = ambient + row(sun.colour) * sun.intensity * direct[:, None]
     return shoulder(colour * light.pow(1.0 / GAMMA))
 

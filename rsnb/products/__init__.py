@@ -11,6 +11,7 @@ _HOME = {
     "write_float_tiff": "images",
     "write_geotiff": "geotiff",
     "write_pose": "pose",
+    "write_cameras": "pose",
     "write_video": "video",
     "write_obj": "obj",
     "write_view": "view",

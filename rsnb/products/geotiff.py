@@ -29,7 +29,8 @@ def write_geotiff(
     three channels) become 8 bit; integer labels keep their type and get the class table as colour table and names in
     the tag CLASS_<id>; everything else is float32.
 
-    Raises InputError when the georeference has no CRS or pyproj does not know it.
+    Not-a-number becomes `nodata` where that is given. Raises InputError when the georeference has no CRS or one that
+    GDAL does not know.
     """
     import rasterio
     from rasterio.crs import CRS
@@ -42,8 +43,11 @@ def write_geotiff(
     try:
         crs = CRS.from_user_input(georeference.crs)
     except CRSError as error:
-        raise InputError(f"unknown coordinate reference system {georeference.crs!r} ({error})", where=path) from error
+        raise InputError(f"unknown coordinate reference system {georeference.crs!r} ({error})", where=path,
+                         mend="Use an EPSG code, for example EPSG:3879") from error
     data = _storable(raster)
+    if nodata is not None and data.dtype.kind == "f":
+        data = np.nan_to_num(data, nan=nodata)
     x, y = north_west[0] + georeference.origin[0], north_west[1] + georeference.origin[1]
     profile = dict(driver="COG" if cloud_optimised else "GTiff", width=data.shape[-1], height=data.shape[-2],
                    count=len(data), dtype=data.dtype, crs=crs, transform=from_origin(x, y, gsd_m, gsd_m),

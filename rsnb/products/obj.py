@@ -21,6 +21,10 @@ def write_obj(folder: str | Path, mesh: TexturedMesh, name: str | None = None, *
     (`# class ID NAME R G B`); `rsnb.data.read_mesh` reads both back. OBJ has no place for instances, a georeference or
     vertex colours: the former two are lost or the reader's argument, the latter raise InputError.
     """
+    names = [material.name for material in mesh.materials]
+    if len(set(names)) < len(names):
+        raise InputError("two materials have one name, which OBJ cannot tell apart", where=mesh.name,
+                         mend="Rename them")
     if mesh.vertex_rgb is not None:
         raise InputError("vertex colours cannot be written to OBJ", where=mesh.name, mend="Use PLY or GLB")
     folder, name = Path(folder), name or mesh.name

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from rsnb.files import write_text
 from rsnb.geometry import poses
+from rsnb.geometry.georeference import model_to_lonlat
 from rsnb.scenes import Georeference
 
 
@@ -45,3 +47,23 @@ def write_pose(
         **extra,
     }
     return write_text(path, json.dumps(record, indent=1) + "\n")
+
+
+def write_cameras(path: str | Path, names: Sequence[str], world_to_cam: np.ndarray, georeference: Georeference) -> Path:
+    """Cameras as GeoJSON points (RFC 7946: longitude, latitude, height) with name, heading, pitch and model position.
+
+    Args:
+        names: one a camera.
+        world_to_cam: [N, 4, 4] in the model coordinates of `georeference`, which needs a CRS.
+    """
+    centre = poses.camera_centre(world_to_cam)
+    lat, lon = model_to_lonlat(centre[:, :2], georeference)
+    heading, pitch, _ = (np.degrees(a) for a in poses.heading_pitch_roll(world_to_cam))
+    features = [
+        {"type": "Feature",
+         "geometry": {"type": "Point", "coordinates": [float(lon[k]), float(lat[k]), float(centre[k, 2])]},
+         "properties": {"name": name, "heading_deg": float(heading[k] % 360), "pitch_deg": float(pitch[k]),
+                        "model_m": centre[k].tolist(), "crs": georeference.crs}}
+        for k, name in enumerate(names)
+    ]
+    return write_text(path, json.dumps({"type": "FeatureCollection", "features": features}, indent=1) + "\n")

@@ -27,7 +27,7 @@ class View(Protocol):
 
 
 def write_view(folder: str | Path, name: str, view: View, classes: Sequence[SemanticClass], georeference: Georeference,
-               **facts) -> list[Path]:  # fmt: skip
+               **facts) -> list[Path]:
     """Write <name>_rgb.png, _labels.png, _depth.tif, _normals.tif and _pose.json; gives their paths.
 
     Args:
@@ -56,12 +56,12 @@ def surface_height(view: View) -> np.ndarray:
 
 
 def write_nadir(folder: str | Path, view: View, gsd_m: float, classes: Sequence[SemanticClass],
-                georeference: Georeference) -> list[Path]:  # fmt: skip
+                georeference: Georeference) -> list[Path]:
     """Write colour.tif, dsm.tif (metres, nodata -9999) and labels.tif of a nadir view; gives their paths."""
     rows, columns = view.depth.shape
     x, y, _ = camera_centre(view.world_to_cam)
     corner = (x - columns / 2 * gsd_m, y + rows / 2 * gsd_m)
-    dsm = np.nan_to_num(surface_height(view) + georeference.origin[2], nan=-9999.0)
+    dsm = surface_height(view) + georeference.origin[2]
     folder = Path(folder)
     return [
         write_geotiff(folder / "colour.tif", view.rgb, corner, gsd_m, georeference),

@@ -16,7 +16,7 @@ from rsnb.viewers import colours
 from rsnb.viewers.style import INK, MUTED, PALETTE, as_jpeg, draw_image, subplots
 
 METHOD_COLOURS = {"mesh": PALETTE["baseline"], "recoloured": PALETTE["accent"], "IBR": PALETTE["ours"],
-                  "field": PALETTE["ours2"]}  # fmt: skip
+                  "field": PALETTE["ours2"]}
 
 
 def render_panel(renderings: Sequence, titles: Sequence[str], classes: Sequence[SemanticClass], width=11.0) -> Figure:
@@ -137,7 +137,7 @@ def score_strips(scores: Mapping[str, Sequence[float]], distance_m: Sequence[flo
 
 
 def pose_error_curve(labels: Sequence[str], psnr_db: Sequence[float], mesh_only_db: float, published_db=None,
-                     width=11.0, height=3.2) -> Figure:  # fmt: skip
+                     width=11.0, height=3.2) -> Figure:
     """Quality of image-based rendering against the pose error of its sources, with the plain mesh as the floor."""
     fig, axes = subplots(1, 1, width, height)
     ax, x = axes[0, 0], np.arange(len(labels))
@@ -145,7 +145,7 @@ def pose_error_curve(labels: Sequence[str], psnr_db: Sequence[float], mesh_only_
     ax.annotate("plain mesh render", (x[0], mesh_only_db), va="bottom", color=MUTED)
     ax.plot(x, psnr_db, "o-", color=PALETTE["ours"], label="this run")
     if published_db is not None:
-        ax.plot(x, published_db, "s:", color=PALETTE["accent"], label="fact sheet, section 2.3 (another city)")
+        ax.plot(x, published_db, "s:", color=PALETTE["accent"], label="nearest-pixel lookup, another city")
         ax.legend(fontsize=9)
     ax.set_xticks(x, labels)
     ax.set(xlabel="pose error of the source views (position / angle)", ylabel="PSNR, dB")
@@ -199,21 +199,24 @@ def mesh_figure(mesh: TexturedMesh, max_faces: int = 5000):
         **dict(zip("ijk", faces.astype(np.uint16 if len(vertices) < 65536 else np.uint32).T, strict=True)),
         facecolor=[f"#{r:02x}{g:02x}{b:02x}" for r, g, b in rgb], flatshading=True, hoverinfo="skip",
         lighting={"ambient": 0.6, "diffuse": 0.6, "specular": 0.0},
-    ))  # fmt: skip
+    ))
     figure.update_layout(height=520, margin=dict(l=0, r=0, t=0, b=0), scene=dict(aspectmode="data", bgcolor="white"))
     figure.update_scenes(xaxis_visible=False, yaxis_visible=False, zaxis_visible=False,
-                         camera_eye=dict(x=0.9, y=-0.9, z=0.7))  # fmt: skip
+                         camera_eye=dict(x=0.9, y=-0.9, z=0.7))
     return figure
 
 
 def decimate(mesh: TexturedMesh, max_faces: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Vertex clustering (Rossignac and Borrel 1993) on the finest of a few grids that leaves at most `max_faces`.
 
-    Gives vertices [V, 3], faces [F, 3] and the index [F] of the original face that each one stands for.
+    Gives vertices [V, 3], faces [F, 3] and the index [F] of the original face that each one stands for. Where
+    clustering would leave next to nothing, the largest faces.
     """
-    size = 0.5
+    if len(mesh.faces) <= max_faces:
+        return mesh.vertices, mesh.faces, np.arange(len(mesh.faces))
+    size = float(np.ptp(mesh.vertices, axis=0).max()) / 2000.0
     while True:
-        cell = np.floor(mesh.vertices / (size, size, size / 2)).astype(np.int64)
+        cell = np.floor((mesh.vertices - mesh.vertices.min(axis=0)) / (size, size, size / 2)).astype(np.int64)
         _, first, cluster = np.unique(cell, axis=0, return_index=True, return_inverse=True)
         faces = cluster.reshape(-1)[mesh.faces]
         a, b, c = faces.T
@@ -221,9 +224,16 @@ def decimate(mesh: TexturedMesh, max_faces: int) -> tuple[np.ndarray, np.ndarray
         _, unique = np.unique(np.sort(faces[kept], axis=1), axis=0, return_index=True)
         kept = kept[np.sort(unique)]
         if len(kept) <= max_faces:
-            used, compact = np.unique(faces[kept], return_inverse=True)
-            return mesh.vertices[first[used]], compact.reshape(-1, 3), kept
+            break
         size *= 1.3
+    if len(kept) < max_faces // 10:  # many small things far apart: show the largest faces as they are
+        corner = mesh.vertices[mesh.faces]
+        area = np.linalg.norm(np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]), axis=1)
+        kept = np.sort(np.argsort(-area, kind="stable")[:max_faces])
+        used, compact = np.unique(mesh.faces[kept], return_inverse=True)
+        return mesh.vertices[used], compact.reshape(-1, 3), kept
+    used, compact = np.unique(faces[kept], return_inverse=True)
+    return mesh.vertices[first[used]], compact.reshape(-1, 3), kept
 
 
 def face_colours(mesh: TexturedMesh) -> np.ndarray:

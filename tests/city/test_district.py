@@ -130,3 +130,8 @@ def test_outside_the_district_there_is_no_height(district):
 def test_wrong_arguments_are_refused(arguments, what):
     with pytest.raises(InputError, match=what):
         build_district(CityOptions(), *arguments)
+
+
+@pytest.mark.parametrize("index", [(0, 0), (1, 0), (0, 3)])
+def test_a_district_shows_at_least_twelve_facade_designs(district, index):
+    assert len({building.facade for building in district(index).buildings}) >= 12

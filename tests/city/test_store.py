@@ -2,10 +2,11 @@ import hashlib
 import multiprocessing
 import shutil
 import subprocess
+import sys
 
 import pytest
 
-from rsnb.city.store import dataset_sha256, ensure_built
+from rsnb.city.store import BUILDERS, dataset_sha256, ensure_built
 
 
 def write_one(folder):
@@ -65,3 +66,12 @@ def test_two_processes_build_once(tmp_path):
     with multiprocessing.get_context("fork").Pool(2) as pool:
         assert len(set(pool.map(_ensure, [tmp_path, tmp_path], chunksize=1))) == 1
     assert (tmp_path / "city" / "calls").read_text() == "x"
+
+
+def test_every_module_that_writes_a_street_scene_counts_in_its_key():
+    code = ("import sys, rsnb.city.write_street_scene, rsnb.city.district, rsnb.mesh.renderer\n"
+            "print(*(m for m in sys.modules if m.startswith('rsnb.')))")
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    parts = {module.split(".")[1] for module in loaded}
+    assert {"city", "data", "mesh", "products"} <= parts
+    assert parts <= {part.removesuffix(".py") for part in BUILDERS}

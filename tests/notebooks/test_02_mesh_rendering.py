@@ -13,8 +13,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import rasterio
 import torch
 import yaml
+from PIL import Image
 
 import rsnb.data
 import rsnb.mesh
@@ -75,6 +77,7 @@ def test_the_same_parameters_leave_the_same_bytes(plain, tmp_path):
 
 
 CHANGES = {
+    "true_north": True,
     "crs": "EPSG:3067", "rows": "1", "heading": "10", "ground": "yes", "light": "sun", "pitch": 10.0, "epoch": 2021.5,
     "camera_height": 4.0, "fov": 60.0, "size": [120, 120], "panorama_width": 128, "gsd": 8.0, "supersample": 2,
     "flight_frames": 5, "left_out": 2, "origin": [25490001.0, 6668000.0, 0.0],
@@ -90,6 +93,14 @@ def test_each_parameter_alone_changes_what_comes_out(name, plain, tmp_path):
         assert "panos.txt" in str(error) or "swapped" in str(error) or "outside" in str(error)
     else:
         assert changed != plain
+
+
+def test_the_opengl_backend_sees_the_same_faces(plain, tmp_path):
+    try:
+        left = run_cells(tmp_path, {"backend": "egl"})
+    except InputError as error:
+        pytest.skip(f"no OpenGL here: {error}")
+    assert left != plain and set(left) == set(plain)
 
 
 def test_field_steps_and_colour_transfer_change_novel_views(tmp_path):
@@ -135,6 +146,30 @@ def city_folder() -> Path:
     return rsnb.city.ensure_street_scene(runs.data_folder(""))
 
 
+def test_the_full_parameters_run_at_native_sizes(tmp_path):
+    full = yaml.safe_load((NOTEBOOK.parent / "params" / "full" / "02.yaml").read_text())
+    short = {"rows": "0", "flight_frames": 2, "left_out": 2, "field_steps": 2}
+    left = run_cells(tmp_path, full | short | {"supersample": 1, "colour_transfer": False})  # sizes, not quality
+    assert left["drive.mp4"].startswith("2 frames")
+    with Image.open(tmp_path / "views" / "city07-0000_rgb.png") as picture:
+        assert picture.size == tuple(full["size"])
+    with rasterio.open(tmp_path / "nadir" / "mesh" / "dsm.tif") as raster:
+        assert raster.res == (full["gsd"], full["gsd"]) and min(raster.shape) >= 500 / full["gsd"]
+
+
+BAD = [("camera_height", -3.0), ("fov", 0.0), ("fov", 180.0), ("gsd", 0.0), ("rows", "9999"), ("mesh_path", "/nowhere"),
+       ("panos_path", "/nowhere.txt"), ("heading", "north"), ("crs", "EPSG:1"), ("supersample", 0), ("processes", 0),
+       ("left_out", -1), ("size", [1, 2, 3])]
+
+
+@pytest.mark.parametrize("change", [dict([pair]) for pair in BAD], ids=lambda change: str(change))
+def test_bad_parameters_stop_with_one_paragraph(change, tmp_path):
+    with pytest.raises(InputError) as caught:
+        run_cells(tmp_path, change)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+    assert not (tmp_path / "metrics.json").exists()
+
+
 # --- a test spoils each result and sees a check fail ---
 
 
@@ -159,6 +194,12 @@ def test_a_panorama_that_looks_elsewhere_fails(monkeypatch, tmp_path):
 
     monkeypatch.setattr(rsnb.mesh, "compare_with_panorama", spoiled)
     expect_failure("panorama_same_class", tmp_path, SHARP)
+
+
+def test_places_read_a_metre_off_fail(monkeypatch, tmp_path):
+    true = rsnb.mesh.stand_at_lonlat
+    monkeypatch.setattr(rsnb.mesh, "stand_at_lonlat", lambda scene, lat, *rest: true(scene, lat + 1e-5, *rest))
+    expect_failure("projection_error_m", tmp_path, SHARP)
 
 
 def test_heights_that_are_off_by_half_a_metre_fail(monkeypatch, tmp_path):

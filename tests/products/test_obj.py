@@ -3,8 +3,10 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import trimesh
 
+from rsnb.errors import InputError
 from rsnb.products import write_obj
 from rsnb.scenes import Material, SemanticClass, TexturedMesh
 
@@ -51,3 +53,9 @@ def test_a_texture_shared_by_tinted_materials_is_written_once(tmp_path):
     tinted = replace(mesh, materials=(Material("a", texture=texture), Material("b", (0.5, 0.6, 0.7), texture)))
     text = write_obj(tmp_path, tinted, name="tile").with_suffix(".mtl").read_text()
     assert len(list(tmp_path.glob("*.jpg"))) == 1 and text.count("map_Kd tile_0.jpg") == 2 and "Kd 0.5 0.6 0.7" in text
+
+
+def test_materials_of_one_name_are_refused(tmp_path):
+    mesh = quad()
+    with pytest.raises(InputError, match="one name"):
+        write_obj(tmp_path, replace(mesh, materials=(mesh.materials[0], replace(mesh.materials[1], name="pictured"))))

@@ -2,6 +2,7 @@ import json
 from types import SimpleNamespace
 
 import numpy as np
+import pyproj
 import pytest
 import rasterio
 import tifffile
@@ -9,7 +10,7 @@ from PIL import Image
 
 from rsnb.geometry.cameras import NadirCamera, PinholeCamera
 from rsnb.geometry.poses import nadir_pose, pose_from_heading
-from rsnb.products import write_nadir, write_view
+from rsnb.products import write_cameras, write_nadir, write_view
 from rsnb.scenes import Georeference, SemanticClass
 
 CLASSES = (SemanticClass(2, "road", (9, 8, 7)),)
@@ -47,3 +48,12 @@ def test_a_nadir_view_lands_in_its_place_with_heights(tmp_path):
     assert heights[0, 0] == -9999 and heights[1, 2] == pytest.approx(50 - view.depth[1, 2])
     with rasterio.open(tmp_path / "labels.tif") as file:
         assert (file.read(1) == 2).all()
+
+
+def test_cameras_become_geojson_points_that_pyproj_puts_back(tmp_path):
+    pose = pose_from_heading(np.array([[6034.25, 4562.5, 11.0], [6100.0, 4600.0, 12.0]]), np.radians([30.0, 350.0]))
+    told = json.loads(write_cameras(tmp_path / "c.geojson", ["a", "b"], pose, HELSINKI).read_text())
+    lon, lat, z = told["features"][1]["geometry"]["coordinates"]
+    east, north = pyproj.Transformer.from_crs("EPSG:4326", "EPSG:3879", always_xy=True).transform(lon, lat)
+    assert (east, north, z) == pytest.approx((25496100.0, 6672600.0, 12.0), abs=1e-3)
+    assert told["features"][0]["properties"]["heading_deg"] == pytest.approx(30.0)

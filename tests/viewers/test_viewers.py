@@ -2,6 +2,7 @@
 
 import base64
 import io
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -66,6 +67,24 @@ def test_decimation_keeps_the_extent_within_the_budget():
     assert np.abs(np.ptp(vertices, axis=0) - np.ptp(mesh.vertices, axis=0)).max() < 4.0
     a, b, c = faces.T
     assert not ((a == b) | (b == c) | (c == a)).any()
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1.0, 1e4])
+def test_decimation_does_not_depend_on_the_unit(scale):
+    mesh = replace(bumpy(), vertices=bumpy().vertices * scale)
+    assert 100 < len(figures.decimate(mesh, 800)[1]) <= 800
+
+
+def test_scattered_small_things_leave_their_largest_faces():
+    one = bumpy(12).vertices
+    faces = bumpy(12).faces
+    far = np.random.default_rng(0).uniform(0, 1e6, (60, 3)) * (1, 1, 0)
+    vertices = np.concatenate([one + shift for shift in far])
+    many = np.concatenate([faces + k * len(one) for k in range(60)])
+    n = len(many)
+    mesh = TexturedMesh(vertices, many, np.zeros((n, 3, 2), np.float32), np.zeros(n, np.int32), (Material("plain"),),
+                        np.zeros(n, np.int32))
+    assert 50 < len(figures.decimate(mesh, 500)[1]) <= 500
 
 
 def test_face_colours_take_the_texture_with_v_up():
