@@ -81,8 +81,8 @@ class PinholeCamera:
         seen = fov.detach()
         if not ((seen > 0) & (seen < math.pi)).all():
             raise InputError(f"a field of view of {np.degrees(seen.cpu().numpy())} degrees", where="fov",
-                             mend="A perspective camera sees between 0 and 180 degrees (both excluded), horizontally; "
-                                  "give it in radians here and in degrees in notebooks and file names")
+                             mend="Set fov, the horizontal angle, between 0 and 180 degrees (both excluded); only a "
+                                  "panorama sees more. Python code gives it in radians")
         focal = width / (2 * torch.tan(fov / 2))
         zero, one = torch.zeros_like(focal), torch.ones_like(focal)
         K = torch.stack([focal, zero, one * (width / 2), zero, focal, one * (height / 2), zero, zero, one], dim=-1)

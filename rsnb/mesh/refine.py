@@ -2,8 +2,9 @@
 
 Embree says which face a ray meets; that choice is kept and distance and barycentric weights are computed again in torch
 (Moeller & Trumbore, "Fast, minimum storage ray/triangle intersection", 1997), so gradients reach the pose, the
-vertices and the texture. What has no gradient is the choice itself: silhouettes do not pull. That is enough to refine a
-pose that PnP has initialised and to optimise textures.
+vertices and the texture. What has no gradient is the choice itself: silhouettes do not pull. It is there for your own
+optimisation over a mesh: a texture from pictures, vertices from depths, a pose that is already within some pixels. The
+notebooks solve poses from picks alone (`pose`).
 """
 
 from __future__ import annotations
