@@ -5,8 +5,9 @@
 One street view of 512 x 512 and one panorama of 2048 x 1024, each with colour, depth and semantic ids. Baselines: the
 bare minimum with rays (embreex ray by ray, then one nearest texel per visible pixel, rays at hand), OpenGL on the CPU
 (moderngl over EGL with Mesa's llvmpipe: trilinear mips, distance and face id in one pass; the panorama by a cube map),
-and PyVista. What is not installed is left out and said. Every baseline's output is compared with ours before its time
-counts. Times are medians of interleaved repeats, wall and CPU time of all threads.
+and PyVista. What is not installed is left out and said. Every baseline's picture is compared with ours; one that shows
+something else is rejected. Times are medians of interleaved repeats, wall and CPU time of all threads. Ends with a
+verdict on what the renderer promises, and exit code 1 where a promise is missed or a baseline was rejected.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import json
 import os
 import platform
+import sys
 import time
 from pathlib import Path
 
@@ -31,6 +33,17 @@ PERSPECTIVE = PinholeCamera.from_fov(np.deg2rad(90), 512, 512)
 PANORAMA = PanoramaCamera(2048, 1024)
 CUBE = PinholeCamera.from_fov(np.deg2rad(90), 512, 512)  # as many pixels a degree as the panorama
 CHANNELS = ("rgb", "depth", "semantic")
+# What a baseline's picture may differ by. Nearest texels and other mip levels show as colour; a cube map resampled to a
+# panorama shifts edges by half a pixel.
+BARE = {"same faces": 0.999, "same labels": 0.999, "median depth difference m": 1e-3, "mean colour difference": 0.1}
+SAME_PICTURE = {
+    "bare embreex cast + one gather": BARE, "bare packet cast + one gather": BARE,
+    "OpenGL": {"same faces": 0.97, "same labels": 0.99, "median depth difference m": 0.01,
+               "mean colour difference": 0.03},
+    "PyVista": {"median depth difference m": 0.05, "mean colour difference": 0.1}}
+# Our wall time over theirs, at most.
+PROMISES = {("panorama", "OpenGL"): 1.0, ("perspective", "OpenGL"): 2.0, ("perspective", "PyVista"): 1.0,
+            ("panorama", "bare packet cast + one gather"): 1.5, ("perspective", "bare packet cast + one gather"): 1.5}
 
 
 def street_view(district) -> np.ndarray:
@@ -134,9 +147,29 @@ def py_vista(scene: RayScene, camera, pose: np.ndarray):
 
     def run():
         plotter.render()
-        return {"rgb": plotter.screenshot(return_img=True), "depth": -plotter.get_image_depth(fill_value=-np.inf)}
+        near, far = plotter.camera.clipping_range
+        with np.errstate(divide="ignore"):
+            buffer = read_window(plotter.render_window, depth=True)[..., 0].astype(np.float64)
+            z_depth = np.where(buffer < 1, near * far / (far - buffer * (far - near)), np.inf)
+        return {"rgb": read_window(plotter.render_window, depth=False), "z_depth": z_depth}
 
     return run, "PyVista " + pyvista.__version__
+
+
+def read_window(window, depth: bool) -> np.ndarray:
+    """[H, W, C] what a VTK window shows, without drawing it again (as PyVista's own functions may)."""
+    from vtkmodules.util.numpy_support import vtk_to_numpy
+    from vtkmodules.vtkRenderingCore import vtkWindowToImageFilter
+
+    reader = vtkWindowToImageFilter()
+    reader.SetInput(window)
+    reader.ReadFrontBufferOff()
+    reader.ShouldRerenderOff()
+    reader.SetInputBufferTypeToZBuffer() if depth else reader.SetInputBufferTypeToRGB()
+    reader.Update()
+    image = reader.GetOutput()
+    width, height, _ = image.GetDimensions()
+    return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(height, width, -1)[::-1]
 
 
 def compare(ours: dict, theirs: dict) -> dict:
@@ -151,7 +184,34 @@ def compare(ours: dict, theirs: dict) -> dict:
         error = np.abs(ours["depth"].reshape(-1)[hit & same] - theirs["depth"].reshape(-1)[hit & same])
         facts |= {"same faces": float(same.mean()), "same labels": float(labels.mean()),
                   "median depth difference m": float(np.median(error))}
+    if "z_depth" in theirs:
+        error = np.abs(ours["z_depth"].reshape(-1)[hit] - theirs["z_depth"].reshape(-1)[hit])
+        facts["median depth difference m"] = float(np.median(error))
     return facts
+
+
+def differences(name: str, facts: dict) -> list[str]:
+    """Why a baseline's picture is not ours; empty where it is."""
+    return [f"{key} {facts[key]:.4g}, allowed {limit:g}" for key, limit in SAME_PICTURE[name].items()
+            if not (facts[key] >= limit if key.startswith("same") else facts[key] <= limit)]
+
+
+def verdict(results: dict[str, dict]) -> list[tuple[str, bool]]:
+    """One line a promise or rejected baseline, and whether it is kept. Baselines that could not run are named, not judged."""
+    lines = []
+    for view, result in results.items():
+        for name, facts in result["parity"].items():
+            wrong = differences(name, facts)
+            if wrong:
+                lines.append((f"{view}: {name} shows another picture ({'; '.join(wrong)})", False))
+    for (view, name), limit in PROMISES.items():
+        times = results[view]["times"].get(name)
+        if times is None:
+            lines.append((f"{view}: against {name} not judged: {results[view]["notes"].get(name, "left out")}", True))
+        else:
+            lines.append((f"{view}: {times['ratio_wall']:.2f} times the time of {name}, at most {limit:g}",
+                          times["ratio_wall"] <= limit))
+    return lines
 
 
 def measure(runs: dict, repeats: int) -> dict:
@@ -180,21 +240,24 @@ def bench_view(title: str, scene: RayScene, single: RayScene, camera, pose: np.n
         runs["OpenGL"], notes["OpenGL"] = open_gl(scene, camera, pose)
     except Exception as error:  # whatever a missing driver or package raises
         notes["OpenGL"] = f"left out: {type(error).__name__}: {error}"
-    ours = vars(runs["rsnb render"]())
+    picture = runs["rsnb render"]()
+    ours = vars(picture) | {"z_depth": picture.z_depth}
     parity = {name: compare(ours, run()) for name, run in runs.items() if not name.startswith("rsnb")}
     times = measure(runs, repeats)
+    ours_beside = dict.fromkeys(times, times["rsnb render"])
     if camera is PERSPECTIVE:
         try:
             # Last of all: after VTK has made its context, moderngl reads from the wrong framebuffer.
             run, notes["PyVista"] = py_vista(scene, camera, pose)
             parity["PyVista"] = compare(ours, run())
-            times["PyVista"] = measure({"ours": ours_run, "PyVista": run}, repeats)["PyVista"]
+            beside = measure({"ours": ours_run, "PyVista": run}, repeats)
+            times["PyVista"], ours_beside["PyVista"] = beside["PyVista"], beside["ours"]
         except Exception as error:
             notes["PyVista"] = f"left out: {type(error).__name__}: {error}"
     print(f"\n{title}\n{'':34}{'wall ms':>9}{'cpu ms':>9}{'ours / it':>11}")
     for name, t in times.items():
-        t["ratio_wall"] = times["rsnb render"]["wall_ms"] / t["wall_ms"]
-        t["ratio_cpu"] = times["rsnb render"]["cpu_ms"] / t["cpu_ms"]
+        for clock in ("wall", "cpu"):
+            t[f"ratio_{clock}"] = ours_beside[name][f"{clock}_ms"] / t[f"{clock}_ms"]
         print(f"{name:34}{t['wall_ms']:9.1f}{t['cpu_ms']:9.1f}{t['ratio_wall']:11.2f}")
     for name, facts in parity.items():
         print(f"  {name}: " + ", ".join(f"{key} {value:.4g}" for key, value in facts.items()))
@@ -203,7 +266,7 @@ def bench_view(title: str, scene: RayScene, single: RayScene, camera, pose: np.n
     return {"times": times, "parity": parity, "notes": notes}
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="3 repeats")
     parser.add_argument("--repeats", type=int, default=9)
@@ -231,11 +294,15 @@ def main() -> None:
                                ("perspective", "512 x 512 perspective: colour, depth, semantics", PERSPECTIVE)):
         result[key] = bench_view(title, scene, single, camera, pose, repeats)
     result["load_after"] = os.getloadavg()
+    lines = verdict({view: result[view] for view in ("panorama", "perspective")})
+    print("\n" + "\n".join(f"{'kept  ' if good else 'MISSED'} {line}" for line, good in lines))
+    result["verdict"] = lines
     if max(load[0], result["load_after"][0]) > 1.5 * (os.cpu_count() or 1):
         print("\nThe machine was busy: trust the cpu column more than the wall column.")
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(result, indent=1) + "\n")
+    return int(not all(good for _, good in lines))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
