@@ -197,7 +197,7 @@ def differences(name: str, facts: dict) -> list[str]:
 
 
 def verdict(results: dict[str, dict]) -> list[tuple[str, bool]]:
-    """One line a promise or rejected baseline, and whether it is kept. Baselines that could not run are named, not judged."""
+    """One line a promise or rejected baseline, and whether it is kept. What could not run is named, not judged."""
     lines = []
     for view, result in results.items():
         for name, facts in result["parity"].items():
@@ -207,7 +207,8 @@ def verdict(results: dict[str, dict]) -> list[tuple[str, bool]]:
     for (view, name), limit in PROMISES.items():
         times = results[view]["times"].get(name)
         if times is None:
-            lines.append((f"{view}: against {name} not judged: {results[view]["notes"].get(name, "left out")}", True))
+            note = results[view]["notes"].get(name, "left out")
+            lines.append((f"{view}: against {name} not judged: {note}", True))
         else:
             lines.append((f"{view}: {times['ratio_wall']:.2f} times the time of {name}, at most {limit:g}",
                           times["ratio_wall"] <= limit))
