@@ -18,12 +18,12 @@ THINNED_M = 6.0  # of the feet in a square of this side only the lowest counts
 MAX_CELLS = 300  # along each axis
 
 
-def lacks_ground(scene: RayScene, share: float = 0.6) -> bool:
-    """Whether less than `share` of the model's footprint (its bounding rectangle) has any surface below it."""
+def lacks_ground(scene: RayScene) -> bool:
+    """Whether less than 60 % of the model's footprint (its bounding rectangle) has any surface below it."""
     low, high = scene.mesh.bounds[:, :2]
     step = (np.arange(48) + 0.5) / 48
     places = np.stack(np.meshgrid(*(low[k] + step * (high[k] - low[k]) for k in (0, 1))), axis=-1).reshape(-1, 2)
-    return bool(np.isfinite(lowest_surface(scene, places)).mean() < share)
+    return bool(np.isfinite(lowest_surface(scene, places)).mean() < 0.6)
 
 
 def add_ground(mesh: TexturedMesh, margin_m: float = 40.0, cell_m: float = 4.0) -> TexturedMesh:

@@ -31,12 +31,12 @@ def core_bounds(mesh: TexturedMesh, share: float = 0.7) -> np.ndarray:
     return np.stack([np.maximum(box[0], low), np.minimum(box[1], high)])
 
 
-def flight(bounds: np.ndarray, count: int, start: float = np.pi) -> np.ndarray:
+def flight(bounds: np.ndarray, count: int) -> np.ndarray:
     """Poses on a circle around a model that look down on its middle.
 
     Args:
         bounds: [2, 3] lowest and highest corner, model metres.
-        count: poses, evenly spaced; start: bearing of the first from the middle, radians.
+        count: poses, evenly spaced, the first one south of the middle.
 
     Returns:
         world_to_cam [count, 4, 4].
@@ -44,7 +44,7 @@ def flight(bounds: np.ndarray, count: int, start: float = np.pi) -> np.ndarray:
     low, high = np.asarray(bounds, np.float64)
     middle = (low + high) / 2
     half = np.linalg.norm((high - low)[:2]) / 2
-    bearing = start + np.arange(count) * (2 * np.pi / count)
+    bearing = np.pi + np.arange(count) * (2 * np.pi / count)
     around = np.stack([np.sin(bearing), np.cos(bearing), np.full(count, 0.75)], axis=1)
     eyes = np.array([middle[0], middle[1], low[2]]) + 0.95 * half * around
     target = np.array([middle[0], middle[1], low[2] + 0.2 * (high - low)[2]])
