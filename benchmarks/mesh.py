@@ -120,7 +120,7 @@ def cube_lookup(faces: list[np.ndarray], camera, pose: np.ndarray) -> np.ndarray
 
 
 def py_vista(scene: RayScene, camera, pose: np.ndarray):
-    """Colour and depth of the perspective view by PyVista (VTK), ids left out in its favour."""
+    """Colour and depth of the perspective view by PyVista (VTK); ids and mips left out, both in its favour."""
     os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
     import pyvista
 
@@ -137,7 +137,8 @@ def py_vista(scene: RayScene, camera, pose: np.ndarray):
         texture = material.texture if material.texture is not None else np.full((2, 2, 3), 255, np.uint8)
         tinted = np.round(texture * np.asarray(material.rgb)).astype(np.uint8)
         picture = pyvista.Texture(tinted)
-        picture.mipmap, picture.interpolate, picture.repeat = True, True, True
+        # No mips, in its favour: making them for all textures takes software OpenGL many minutes.
+        picture.mipmap, picture.interpolate, picture.repeat = False, True, True
         plotter.add_mesh(part, texture=picture, lighting=False)
     eye = camera_centre(pose) - scene.centre
     plotter.camera.position, plotter.camera.focal_point = eye, eye + pose[2, :3]
