@@ -6,7 +6,7 @@ and the exact truth about it (heights, semantic map, camera stations along the s
 
 from __future__ import annotations
 
-from importlib import import_module
+from rsnb.lazy import lazy_names
 
 _HOME = {
     "CityOptions": "options",
@@ -23,15 +23,4 @@ _HOME = {
     "TwinOptions": "twin",
     "bake_twin": "twin",
 }
-
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str):
-    if name in _HOME:
-        return getattr(import_module(f"rsnb.city.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'rsnb.city' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(_HOME)
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)

@@ -16,7 +16,8 @@ from rsnb.files import write_text
 
 SUMS = "SHA256SUMS"
 # Sources that a built data set depends on; a test compares them with what the writers import.
-BUILDERS = ("city", "data", "geometry", "mesh", "metrics", "products", "errors.py", "files.py", "scenes.py")
+BUILDERS = ("city", "data", "geometry", "mesh", "metrics", "products", "errors.py", "files.py", "lazy.py",
+            "scenes.py")
 
 
 def ensure_built(root: str | Path, name: str, choices: Mapping[str, object], build: Callable[[Path], None]) -> Path:

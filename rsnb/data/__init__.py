@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
+from rsnb.lazy import lazy_names
 
-_MODULES = {
+_HOME = {
     "read_mesh": "meshes", "merge_meshes": "meshes",
     "ReadOptions": "reading", "MeshWarning": "reading",
     "read_obj": "obj", "read_ply": "ply", "read_gltf": "gltf", "read_cityjson": "cityjson",
@@ -20,14 +20,4 @@ _MODULES = {
     "read_poses": "street_scene", "StreetScenePaths": "street_scene", "read_raster": "raster",
     "Picks": "picks", "read_picks": "picks", "write_picks": "picks", "find_picks": "picks",
 }
-__all__ = sorted(_MODULES)
-
-
-def __getattr__(name: str):
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
-
-
-def __dir__():
-    return __all__
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)

@@ -20,7 +20,7 @@ The conventions of the whole package, stated once:
 
 from __future__ import annotations
 
-from importlib import import_module
+from rsnb.lazy import lazy_names
 
 _HOME = {
     "pose_from_heading": "poses",
@@ -48,14 +48,4 @@ _HOME = {
     "meridian_convergence": "georeference",
     "transform": "georeference",
 }
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str):
-    if name in _HOME:
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)

@@ -6,7 +6,7 @@ picture holds and `RenderOptions` for sun, shadows, anti-aliasing and sky.
 
 from __future__ import annotations
 
-from importlib import import_module
+from rsnb.lazy import lazy_names
 
 _HOME = {
     "RayScene": "scene",
@@ -54,14 +54,4 @@ _HOME = {
     "core_bounds": "paths",
     "nadir_view": "paths",
 }
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str):
-    if name in _HOME:
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)

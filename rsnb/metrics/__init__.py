@@ -8,7 +8,7 @@ neither better nor worse and slips through every threshold.
 
 from __future__ import annotations
 
-from importlib import import_module
+from rsnb.lazy import lazy_names
 
 _HOME = {
     "psnr": "image",
@@ -24,14 +24,4 @@ _HOME = {
     "rotation_error": "depth",
     "pose_errors": "depth",
 }
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str):
-    if name in _HOME:
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)

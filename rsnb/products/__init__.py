@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+from rsnb.lazy import lazy_names
 
 _HOME = {
     "write_png": "images",
@@ -18,10 +18,4 @@ _HOME = {
     "write_nadir": "view",
     "surface_height": "view",
 }
-__all__ = list(_HOME)
-
-
-def __getattr__(name: str):
-    if name in _HOME:
-        return getattr(importlib.import_module(f"rsnb.products.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'rsnb.products' has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)

@@ -23,7 +23,7 @@ Around a notebook: `execute` (the run and its record), `table`, `gallery`. Nothi
 
 from __future__ import annotations
 
-import importlib
+from rsnb.lazy import lazy_names
 
 _HOME = {
     "start": "notebook",
@@ -46,16 +46,4 @@ _HOME = {
     "project_root": "places",
     "runs_folder": "places",
 }
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str):
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)

@@ -6,7 +6,7 @@ carries a static twin in the same output, so an executed notebook is never blank
 
 from __future__ import annotations
 
-import importlib
+from rsnb.lazy import lazy_names
 
 _HOME = {
     "show": "style",
@@ -18,10 +18,4 @@ _HOME = {
     "normal_colours": "colours",
     "show_mesh": "mesh",
 }
-__all__ = list(_HOME)
-
-
-def __getattr__(name: str):
-    if name in _HOME:
-        return getattr(importlib.import_module(f"rsnb.viewers.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'rsnb.viewers' has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)
