@@ -11,7 +11,7 @@ from rsnb.mesh.scene import RayScene
 from rsnb.mesh.viewpoints import ground_height
 from rsnb.scenes import TexturedMesh
 
-MAX_PIXELS = 400_000_000  # of a nadir picture, whose channels take 44 bytes a pixel
+MAX_PIXELS = 60_000_000  # of a nadir picture: with its working copies some 100 bytes a pixel
 CLEARANCE_M = 4.0  # a drive ends this far before what stands in its way
 
 

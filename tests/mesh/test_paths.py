@@ -70,8 +70,8 @@ def test_the_nadir_view_covers_the_model_on_a_whole_grid():
 
 
 def test_a_nadir_picture_of_a_model_in_millimetres_is_refused():
-    with pytest.raises(InputError, match=r"198946 x 198946 m at 0.5 m .*gsd of 10 or more") as refused:
+    with pytest.raises(InputError, match=r"198946 x 198946 m at 0.5 m .*gsd of 26 or more") as refused:
         nadir_view(np.array([[0, 0, 0], [198946, 198946, 7e3]]), 0.5)
     assert "158318 million pixels" in str(refused.value)  # (198946 / 0.5)^2
-    camera, _ = nadir_view(np.array([[0, 0, 0], [198946, 198946, 7e3]]), 10.0)
-    assert camera.width == 19895
+    camera, _ = nadir_view(np.array([[0, 0, 0], [198946, 198946, 7e3]]), 26.0)
+    assert camera.width == 7652
