@@ -108,19 +108,19 @@ def write_street_scene(folder: Path, options: StreetSceneOptions) -> None:
     look = RenderOptions(
         supersample=options.supersample, shadows=True, haze_m=1500.0, channels=("rgb",),
         sun=Sun(np.radians(options.sun_azimuth_deg), np.radians(options.sun_elevation_deg)))
-    given = write_tiles(folder / "mesh", twin, truth, district.bounds, options.twin)
+    write_tiles(folder / "mesh", twin, truth, district.bounds, options.twin)
     if options.exact_mesh:
         write_tiles(folder / "mesh_exact", district.mesh, truth, district.bounds, options.twin)
     known, left_out = choose_stations(district, options)
     write_panoramas(folder, known, left_out, truth, look, options)
-    write_street_views(folder, known, truth, given, look, options)
+    write_street_views(folder, known, truth, RayScene(twin), look, options)
     write_top_view(folder, district, look, options.top_gsd_m)
 
 
-def write_tiles(folder: Path, geometry: TexturedMesh, truth: RayScene, bounds, options: TwinOptions) -> TexturedMesh:
+def write_tiles(folder: Path, geometry: TexturedMesh, truth: RayScene, bounds, options: TwinOptions) -> None:
     """Cut a mesh into the 250 m tiles of the Helsinki grid, bake each one's texture, write OBJ files.
 
-    Gives `geometry` back, for looking up heights. What sticks out of `bounds` goes with the tile that it sticks out of.
+    What sticks out of `bounds` goes with the tile that it sticks out of.
     """
     size, low, high = HELSINKI_GRID.size_m, np.array(bounds[:2]), np.array(bounds[2:])
     middle = geometry.vertices[geometry.faces].mean(axis=1)
@@ -133,7 +133,6 @@ def write_tiles(folder: Path, geometry: TexturedMesh, truth: RayScene, bounds, o
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(write, np.unique(cell, axis=0)))
-    return geometry
 
 
 def choose_stations(district: District, options: StreetSceneOptions) -> tuple[Stations, Stations]:
@@ -197,11 +196,11 @@ def _street_view(position, heading_deg: float, pitch_deg: float, fov_deg: float,
                       camera=camera)
 
 
-def write_street_views(folder, known: Stations, truth, given: TexturedMesh, look, options: StreetSceneOptions) -> None:
+def write_street_views(folder, known: Stations, truth, given: RayScene, look, options: StreetSceneOptions) -> None:
     """`street_views/` under the provider's pose, `picks/`, and the true poses."""
     rng = np.random.default_rng([options.city.seed, 2])
     camera = PinholeCamera.from_fov(FOV, options.view_size, options.view_size)
-    scene, true_poses = RayScene(given), {}
+    true_poses = {}
     for number, index in enumerate(_spread(np.flatnonzero(~known.is_junction), options.n_views)):
         heading = known.heading[index] + rng.uniform(-0.6, 0.6)
         true_pose = poses.pose_from_heading(known.position[index], heading, np.radians(rng.uniform(2, 9)))
@@ -212,7 +211,7 @@ def write_street_views(folder, known: Stations, truth, given: TexturedMesh, look
         write_jpeg(picture, render(truth, camera, true_pose, look).rgb)
         write_sidecar(picture, view)
         annotator = options.picking if number % 2 else replace(options.picking, wrong_pairs=0)
-        picks = simulate_picks(picture.name, truth, scene, camera, true_pose, stated, rng, annotator)
+        picks = simulate_picks(picture.name, truth, given, camera, true_pose, stated, rng, annotator)
         write_picks(folder / "picks" / f"{picture.stem}.json", picks)
         true_poses[picture.name] = true_pose.tolist()
     write_text(folder / "truth" / "poses.json", json.dumps(true_poses, indent=1) + "\n")

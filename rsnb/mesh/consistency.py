@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rsnb.geometry.cameras import project_points, world_rays
+from rsnb.geometry.poses import camera_centre
 from rsnb.mesh.renderer import Rendering
 
 
@@ -34,7 +35,7 @@ def compare_with_panorama(view: Rendering, panorama: Rendering) -> Agreement:
     What disagrees lies on edges, where the nearest panorama pixel sees past a corner: finer panoramas agree more.
     """
     _, directions = (np.asarray(a) for a in world_rays(view.camera, view.world_to_cam))
-    centre = -panorama.world_to_cam[:3, :3].T @ panorama.world_to_cam[:3, 3]
+    centre = camera_centre(panorama.world_to_cam)
     pixels = np.asarray(project_points(panorama.camera, panorama.world_to_cam, centre + directions)[0])
     height, width = panorama.depth.shape
     column = np.floor(pixels[..., 0]).astype(int) % width

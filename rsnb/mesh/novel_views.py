@@ -128,7 +128,7 @@ def perturbed(sources: PosedImages, metres: float, degrees: float, seed: int = 0
     shift, axis = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in rng.normal(size=(2, len(sources), 3)))
     poses = sources.world_to_cam.copy()
     for pose, move, turn in zip(poses, shift * metres, axis * np.radians(degrees), strict=True):
-        centre = -pose[:3, :3].T @ pose[:3, 3] + move
+        centre = camera_centre(pose) + move
         pose[:3, :3] = cv2.Rodrigues(turn)[0] @ pose[:3, :3]
         pose[:3, 3] = -pose[:3, :3] @ centre
     return replace(sources, world_to_cam=poses)

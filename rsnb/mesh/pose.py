@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from rsnb.errors import InputError
+from rsnb.geometry.poses import camera_centre
 from rsnb.mesh.pose_fit import CameraState, PoseOptions, PoseProblem, rotation_about
 
 __all__ = ["PoseOptions", "PoseSolution", "solve_pose"]
@@ -55,7 +56,7 @@ class PoseSolution:
     @property
     def centre(self) -> np.ndarray:
         """[3] camera centre, world metres."""
-        return -self.world_to_cam[:3, :3].T @ self.world_to_cam[:3, 3]
+        return camera_centre(self.world_to_cam)
 
     @property
     def position_sigma_m(self) -> float:

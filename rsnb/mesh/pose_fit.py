@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from scipy.optimize import least_squares
 
+from rsnb.geometry.poses import camera_centre
+
 FOV_LIMITS = (math.radians(10.0), math.radians(160.0))  # what a fitted pinhole picture can reasonably have
 
 
@@ -87,7 +89,7 @@ class PoseProblem:
         prior = None
         if options.prior is not None:
             P = np.asarray(options.prior, dtype=np.float64)
-            prior = CameraState(P[:3, :3], -P[:3, :3].T @ P[:3, 3] - origin)
+            prior = CameraState(P[:3, :3], camera_centre(P) - origin)
         return cls(pixels, points, K, width, options, fit_focal, starts, prior)
 
     def K_of(self, state):

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from rsnb.errors import InputError
+from rsnb.geometry.poses import camera_centre
 from rsnb.mesh.refine import ray_triangle
 from rsnb.mesh.scene import Hits, RayScene
 
@@ -123,7 +124,7 @@ class IdRaster:
 
     def _draw(self, camera, world_to_cam: np.ndarray, lens: np.ndarray, skew: float, flat: bool) -> np.ndarray:
         pose = np.asarray(world_to_cam, np.float64)
-        eye = -pose[:3, :3].T @ pose[:3, 3] - self.scene.centre
+        eye = camera_centre(pose) - self.scene.centre
         self._resize((camera.width, camera.height))
         program = self.program
         program["turn"].write(np.ascontiguousarray(pose[:3, :3].T, np.float32).tobytes())  # GLSL stores columns

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from rsnb.errors import InputError
+from rsnb.geometry.poses import camera_centre
 from rsnb.mesh.camera_rays import CENTRE, PixelRun, RayBundle, sample_offsets
 from rsnb.mesh.packets import run_in_parts
 from rsnb.mesh.passes import CHUNK, DEVICE_CHUNK, Pass
@@ -178,7 +179,7 @@ def checked_pose(world_to_cam) -> np.ndarray:
 
 def refuse_buried_camera(scene: RayScene, camera, pose: np.ndarray) -> None:
     """InputError where the camera centre of `pose` is inside something. Nadir cameras stand above everything."""
-    centre = -pose[:3, :3].T @ pose[:3, 3]
+    centre = camera_centre(pose)
     if not hasattr(camera, "gsd_m") and scene.is_inside(centre):
         place = ", ".join(f"{value:.2f}" for value in centre)
         raise InputError(f"the camera at ({place}) stands inside a wall or below the ground", where=scene.mesh.name,
@@ -193,7 +194,7 @@ class Frame:
         run = camera if isinstance(camera, PixelRun) else PixelRun(camera, 0, camera.width * camera.height)
         self.first, self.columns = run.first, run.camera.width  # where in the picture its pixels lie
         self.turn = pose[:3, :3].astype(np.float32)  # row vectors: direction in the world = direction @ turn
-        self.eye = (-pose[:3, :3].T @ pose[:3, 3] - scene.centre).astype(np.float32)
+        self.eye = (camera_centre(pose) - scene.centre).astype(np.float32)
         # A supersampled pixel is covered by several rays; each stands for its part.
         self.bias = options.mip_bias - np.log2(options.supersample)
         n, wanted = camera.width * camera.height, set(options.channels)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from rsnb.errors import InputError
 from rsnb.geometry.cameras import PanoramaCamera, PinholeCamera
+from rsnb.geometry.poses import camera_centre
 from rsnb.mesh.camera_rays import camera_rays
 from rsnb.mesh.renderer import RenderOptions, render
 from rsnb.mesh.scene import RayScene
@@ -82,7 +83,7 @@ class SourceViews:
         self.height, self.width = sources.images.shape[-2:]
         self.wraps = sources.camera == "panorama"
         pose = sources.world_to_cam
-        centres = -np.einsum("nji,nj->ni", pose[:, :3, :3], pose[:, :3, 3]) - scene.centre
+        centres = camera_centre(pose) - scene.centre
         self.centres = torch.from_numpy(centres.astype(np.float32))
         self.rotations = torch.from_numpy(pose[:, :3, :3].astype(np.float32))
         self.cameras = [_single(source_camera(sources, i)) for i in range(len(sources))]
@@ -94,7 +95,7 @@ class SourceViews:
 
     def nearest(self, pose: np.ndarray, count: int) -> list[tuple[int, float]]:
         """The nearest sources and how much each counts: 1, fading to 0 where the next one would take its place."""
-        centre = torch.from_numpy((-pose[:3, :3].T @ pose[:3, 3] - self.scene.centre).astype(np.float32))
+        centre = torch.from_numpy((camera_centre(pose) - self.scene.centre).astype(np.float32))
         distance = (self.centres - centre).norm(dim=1)
         order = torch.argsort(distance, stable=True)
         count = min(count, len(order))
@@ -208,7 +209,7 @@ def local_rays(scene: RayScene, camera, pose: np.ndarray, offset: tuple[float, f
     """
     rays = camera_rays(camera, offset)
     turn = pose[:3, :3].astype(np.float32)
-    eye = (-pose[:3, :3].T @ pose[:3, 3] - scene.centre).astype(np.float32)
+    eye = (camera_centre(pose) - scene.centre).astype(np.float32)
     directions = np.ascontiguousarray(rays.directions.T @ turn)
     origins = eye[None] if rays.origins is None else np.ascontiguousarray(rays.origins.T @ turn + eye)
     return origins, directions, rays.width_at_0, rays.width_per_m
