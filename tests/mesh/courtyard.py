@@ -76,3 +76,12 @@ def photographs(mesh: TexturedMesh, poses) -> tuple[PosedImages, np.ndarray]:
     names = tuple(f"view {k}" for k in range(len(views)))
     return PosedImages(np.stack([v.rgb for v in views]), poses, "panorama", names), np.stack(
         [v.prim >= 0 for v in views])
+
+
+def courtyard():
+    """The scene with blurred textures that methods are given, pictures of the true one, left-out ones, their mask."""
+    textures = sharp_textures()
+    true = mesh_of(textures)
+    sources, _ = photographs(true, poses_at(SOURCES))
+    targets, mask = photographs(true, poses_at(TARGETS))
+    return RayScene(mesh_of(blurred(textures))), sources, targets, mask

@@ -29,6 +29,7 @@ from courtyard import (
     SOURCES,
     TARGETS,
     blurred,
+    courtyard,
     mesh_of,
     photographs,
     poses_at,
@@ -38,12 +39,7 @@ from courtyard import (
 
 @pytest.fixture(scope="module")
 def place():
-    """Pictures of the true courtyard, left-out ones, and the scene with blurred textures that methods are given."""
-    textures = sharp_textures()
-    true = mesh_of(textures)
-    sources, _ = photographs(true, poses_at(SOURCES))
-    targets, mask = photographs(true, poses_at(TARGETS))
-    return RayScene(mesh_of(blurred(textures))), sources, targets, mask
+    return courtyard()
 
 
 def score(place, sources=None, **options):

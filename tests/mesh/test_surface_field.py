@@ -14,24 +14,19 @@ from rsnb.errors import InputError
 from rsnb.mesh.hash_grid import PRIMES, HashGrid
 from rsnb.mesh.image_based import NovelView
 from rsnb.mesh.novel_views import predict_views, recoloured_mesh
-from rsnb.mesh.scene import RayScene
 from rsnb.mesh.source_views import SourceViews
 from rsnb.mesh.surface_field import SurfaceField, SurfaceFieldOptions, SurfaceSamples, surface_samples
 from rsnb.metrics import psnr
 
 sys.path.insert(0, str(Path(__file__).parent))
-from courtyard import CAMERA, SOURCES, TARGETS, blurred, mesh_of, photographs, poses_at, sharp_textures
+from courtyard import CAMERA, courtyard
 
 SMALL = SurfaceFieldOptions(log2_table=14, steps=150, batch=2048, check_every=25)
 
 
 @pytest.fixture(scope="module")
 def place():
-    textures = sharp_textures()
-    true = mesh_of(textures)
-    sources, _ = photographs(true, poses_at(SOURCES))
-    targets, mask = photographs(true, poses_at(TARGETS))
-    scene = RayScene(mesh_of(blurred(textures)))
+    scene, sources, targets, mask = courtyard()
     return scene, SourceViews(scene, sources), targets, mask
 
 
