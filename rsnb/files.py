@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rsnb.errors import InputError
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
@@ -32,3 +34,15 @@ def write_text(path: str | Path, text: str) -> Path:
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return Path(path)
+
+
+def require_file(path: str | Path, what: str = "file") -> Path:
+    """The path, or an InputError that names it and what lies in its folder."""
+    path = Path(path)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise InputError(f"this is a folder, not a {what}", where=path, mend="Name a file in it")
+    beside = sorted(p.name for p in path.parent.iterdir())[:5] if path.parent.is_dir() else []
+    mend = f"Its folder holds {', '.join(beside)}" if beside else f"There is no folder {path.parent} either"
+    raise InputError(f"there is no such {what}", where=path, mend=mend)

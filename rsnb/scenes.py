@@ -149,6 +149,8 @@ class PosedImages:
         K: [N, 3, 3] float64, pixels, pixel centres at +0.5; None for panoramas.
         names: one a picture.
         georeference: place of the model coordinates on Earth.
+        z_depth: [N, H, W] float32 depth along the camera's z axis in the unit of the poses, nan where unknown; or None.
+        near_far: [N, 2] float64, least and greatest z depth in each picture, or None.
     """
 
     images: np.ndarray
@@ -157,6 +159,8 @@ class PosedImages:
     names: tuple[str, ...]
     K: np.ndarray | None = None
     georeference: Georeference = field(default_factory=Georeference)
+    z_depth: np.ndarray | None = None
+    near_far: np.ndarray | None = None
 
     def __post_init__(self):
         n = len(self.images)
@@ -167,6 +171,11 @@ class PosedImages:
                              where="PosedImages")
         if self.camera == "pinhole" and (self.K is None or self.K.shape != (n, 3, 3)):
             raise InputError("pinhole pictures need K of shape [N, 3, 3]", where="PosedImages")
+        if self.z_depth is not None and self.z_depth.shape != (n, *self.images.shape[2:]):
+            raise InputError(f"z_depth has shape {self.z_depth.shape}, the pictures {self.images.shape}",
+                             where="PosedImages")
+        if self.near_far is not None and self.near_far.shape != (n, 2):
+            raise InputError(f"near_far has shape {self.near_far.shape}, expected [{n}, 2]", where="PosedImages")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -175,4 +184,97 @@ class PosedImages:
         """The pictures of an index array, in its order."""
         index = np.atleast_1d(np.asarray(index, dtype=int))
         return replace(self, images=self.images[index], world_to_cam=self.world_to_cam[index],
-                       names=tuple(self.names[i] for i in index), K=None if self.K is None else self.K[index])
+                       names=tuple(self.names[i] for i in index), K=None if self.K is None else self.K[index],
+                       z_depth=None if self.z_depth is None else self.z_depth[index],
+                       near_far=None if self.near_far is None else self.near_far[index])
+
+
+@dataclass(frozen=True)
+class TilePanoramaPairs:
+    """Satellite tiles, each with the street panorama taken at a known place on it.
+
+    Attributes:
+        tiles: [N, 3, S, S] float32 in 0..1, up = north.
+        panoramas: [N, 3, H, W] float32 in 0..1, full circle; columns run clockwise.
+        ids: one a pair.
+        heading: [N] float64, bearing of the panorama's centre column, radians.
+        vertical_fov: of the panoramas, radians, centred on the horizon (pi: the whole sphere).
+        sky: [N, H, W] bool, true where the panorama shows sky, or None.
+        position: [N, 2] float64, metres east and north on one plane, nan where unknown; or None.
+        offset_m: [N, 2] float64, metres east and north from the tile's centre to the camera.
+        tile_extent_m: side of a tile on the ground, metres, or None where nobody states it.
+        camera_height_m: above the ground, or None.
+    """
+
+    tiles: np.ndarray
+    panoramas: np.ndarray
+    ids: tuple[str, ...]
+    heading: np.ndarray
+    vertical_fov: float
+    sky: np.ndarray | None = None
+    position: np.ndarray | None = None
+    offset_m: np.ndarray | None = None
+    tile_extent_m: float | None = None
+    camera_height_m: float | None = None
+
+    def __post_init__(self):
+        n = len(self.ids)
+        wanted = {"tiles": (n, 3, *self.tiles.shape[-1:] * 2), "panoramas": (n, 3, *self.panoramas.shape[-2:]),
+                  "heading": (n,), "sky": (n, *self.panoramas.shape[-2:]), "position": (n, 2), "offset_m": (n, 2)}
+        for what, shape in wanted.items():
+            array = getattr(self, what)
+            if array is not None and array.shape != shape:
+                raise InputError(f"{what} has shape {array.shape}, expected {shape}", where="TilePanoramaPairs")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class DatedStack:
+    """One place on one grid at several dates.
+
+    Attributes:
+        images: [T, B, H, W] float32 reflectance (0..1, bright clouds above), nan where there is no data. In date order.
+        dates: [T] datetime64[s], UTC, not decreasing.
+        bands: B names, by the common names of STAC's eo extension ("blue", "green", "red", "nir" ...).
+        clear: [T, H, W] bool, false under clouds, their shadows and where there is no data.
+        transform: (a, b, c, d, e, f): x = a col + b row + c, y = d col + e row + f, of pixel corners.
+        crs: of x and y, or None for a stack without a place.
+        names: one a date: item ids or file names.
+    """
+
+    images: np.ndarray
+    dates: np.ndarray
+    bands: tuple[str, ...]
+    clear: np.ndarray
+    transform: tuple[float, float, float, float, float, float]
+    crs: str | None
+    names: tuple[str, ...]
+
+    def __post_init__(self):
+        if self.images.ndim != 4:
+            raise InputError(f"images have shape {self.images.shape}, expected [T, B, H, W]", where="DatedStack")
+        t, b, h, w = self.images.shape
+        for what, found, expected in (
+            ("dates", self.dates.shape, (t,)), ("names", (len(self.names),), (t,)), ("bands", (len(self.bands),), (b,)),
+            ("clear", self.clear.shape, (t, h, w)), ("transform", (len(self.transform),), (6,)),
+        ):
+            if found != expected:
+                raise InputError(f"{what} has shape {found}, expected {expected}", where="DatedStack")
+        if np.isnat(self.dates).any() or (np.diff(self.dates) < np.timedelta64(0, "s")).any():
+            raise InputError("dates are missing or not in order", where="DatedStack", mend="Sort the frames by date")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def days(self, origin=None) -> np.ndarray:
+        """[T] float64 days from `origin` (anything numpy takes for a date; the first date if None)."""
+        start = self.dates[0] if origin is None else np.datetime64(origin)
+        return (self.dates - start.astype("datetime64[s]")) / np.timedelta64(1, "D")
+
+    def subset(self, index) -> DatedStack:
+        """The dates of an index array or boolean mask, in date order."""
+        index = np.sort(np.arange(len(self))[index] if np.asarray(index).dtype == bool else np.atleast_1d(index))
+        return replace(self, images=self.images[index], dates=self.dates[index], clear=self.clear[index],
+                       names=tuple(self.names[i] for i in index))

@@ -1,23 +1,31 @@
-"""Readers: one per on-disk format, all giving the scene types of `rsnb.scenes`. They know formats, never the city."""
+"""Readers: one per on-disk format, all giving the scene types of `rsnb.scenes`. They know formats, never the city.
+
+`meshes` and `street` serve notebook 02, `multiview` 03, `crossview` 04 and 05, `earth` and `stac` 06; `manifest`,
+`download` and `audit` serve all of them, `weights` renames published parameters. Listed here is what notebooks use.
+"""
 
 from __future__ import annotations
 
 from rsnb.lazy import lazy_names
 
-_HOME = {
-    "read_mesh": "meshes", "merge_meshes": "meshes",
-    "ReadOptions": "reading", "MeshWarning": "reading",
-    "read_obj": "obj", "read_ply": "ply", "read_gltf": "gltf", "read_cityjson": "cityjson",
-    "read_citygml": "citygml",
-    "CITY_SURFACES": "class_tables", "SUM_HELSINKI": "class_tables",
-    "Tile": "tiles", "TileGrid": "tiles", "HELSINKI": "tiles", "HELSINKI_GRID": "tiles",
-    "tile_of": "tiles", "tile_bounds": "tiles", "neighbours": "tiles",
-    "find_tiles": "tiles", "read_tiles": "tiles", "parse_tile_name": "tiles", "format_tile_name": "tiles",
-    "PanoTable": "panos", "read_panos": "panos", "write_panos": "panos",
-    "StreetView": "streetview", "parse_street_view_name": "streetview", "format_street_view_name": "streetview",
-    "read_street_views": "streetview", "write_sidecar": "streetview", "StreetViewOptions": "streetview",
-    "locate_street_scene": "street_scene", "mesh_groups": "street_scene", "choose_rows": "street_scene",
-    "read_poses": "street_scene", "StreetScenePaths": "street_scene", "read_raster": "raster",
-    "Picks": "picks", "read_picks": "picks", "write_picks": "picks", "find_picks": "picks",
+_NAMES = {
+    "meshes.dispatch": "read_mesh merge_meshes",
+    "meshes.reading": "ReadOptions MeshWarning",
+    "meshes.obj": "read_obj",
+    "meshes.ply": "read_ply",
+    "meshes.gltf": "read_gltf",
+    "meshes.cityjson": "read_cityjson",
+    "meshes.citygml": "read_citygml",
+    "meshes.class_tables": "CITY_SURFACES SUM_HELSINKI",
+    "meshes.tiles": "Tile TileGrid HELSINKI HELSINKI_GRID tile_of tile_bounds neighbours find_tiles read_tiles "
+                    "parse_tile_name format_tile_name",
+    "street.panos": "PanoTable read_panos write_panos",
+    "street.streetview": "StreetView StreetViewOptions parse_street_view_name format_street_view_name "
+                         "read_street_views write_sidecar",
+    "street.street_scene": "StreetScenePaths locate_street_scene mesh_groups choose_rows read_poses",
+    "street.picks": "Picks read_picks write_picks find_picks",
+    "raster": "read_raster",
+    "audit": "Audit Finding",
 }
+_HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 __getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rsnb.data.reading import require_file
 from rsnb.errors import InputError
+from rsnb.files import require_file
 
 
 def read_raster(path: str | Path, like: str | Path | None = None) -> np.ndarray:

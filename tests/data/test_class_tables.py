@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rsnb.data.class_tables import CITY_SURFACES, SUM_HELSINKI, complete_table, surface_class, unify_tables
+from rsnb.data.meshes.class_tables import CITY_SURFACES, SUM_HELSINKI, complete_table, surface_class, unify_tables
 from rsnb.scenes import SemanticClass
 
 

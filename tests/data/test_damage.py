@@ -174,6 +174,6 @@ def test_named_damage(tmp_path, name):
 
 def test_damage_that_no_reader_foresees(tmp_path, monkeypatch):
     (tmp_path / "a.obj").write_bytes(OBJ)
-    monkeypatch.setattr("rsnb.data.obj._triangles", lambda *_: {}["corner"])
+    monkeypatch.setattr("rsnb.data.meshes.obj._triangles", lambda *_: {}["corner"])
     with pytest.raises(InputError, match=r"a\.obj: this file cannot be read \(KeyError: 'corner'\)"):
         read_mesh(tmp_path / "a.obj")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rsnb.data.polygons import clean_ring, near_zero, newell, split_polygons, triangulate
+from rsnb.data.meshes.polygons import clean_ring, near_zero, newell, split_polygons, triangulate
 
 # A U of area 3 x 3 - 1 x 2 = 7: earcut must not fill the notch.
 U_SHAPE = [(0, 0), (3, 0), (3, 3), (2, 3), (2, 1), (1, 1), (1, 3), (0, 3)]

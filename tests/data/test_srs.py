@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rsnb.data.srs import parse_srs, to_easting_northing
+from rsnb.data.meshes.srs import parse_srs, to_easting_northing
 
 
 @pytest.mark.parametrize(("name", "code"), [

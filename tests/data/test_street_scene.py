@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from rsnb.data import format_tile_name
-from rsnb.data.street_scene import choose_rows, locate_street_scene, mesh_groups, read_poses
-from rsnb.data.tiles import HELSINKI, Tile
+from rsnb.data.meshes.tiles import HELSINKI, Tile
+from rsnb.data.street.street_scene import choose_rows, locate_street_scene, mesh_groups, read_poses
 from rsnb.errors import InputError
 
 TRIANGLE = "v {x} {y} 0\nv {x1} {y} 0\nv {x} {y1} 0\nf 1 2 3\n"

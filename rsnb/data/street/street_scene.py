@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from rsnb.data.meshes import read_files, read_mesh
-from rsnb.data.reading import DEFAULTS, ReadOptions, require_file
-from rsnb.data.tiles import HELSINKI, Tile, find_tiles, read_tiles, tile_bounds, tile_of
+from rsnb.data.meshes.dispatch import read_files, read_mesh
+from rsnb.data.meshes.reading import DEFAULTS, ReadOptions
+from rsnb.data.meshes.tiles import HELSINKI, Tile, find_tiles, read_tiles, tile_bounds, tile_of
 from rsnb.errors import InputError
+from rsnb.files import require_file
 from rsnb.scenes import Georeference, TexturedMesh
 
 TILES_AT_ONCE = 9  # a tile and its neighbours; more are read group by group

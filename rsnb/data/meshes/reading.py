@@ -184,18 +184,6 @@ def place(
     return placed, Georeference(georeference.crs, tuple(float(o) for o in origin), georeference.epoch)
 
 
-def require_file(path: str | Path, what: str = "file") -> Path:
-    """The path, or an InputError that names it and what lies in its folder."""
-    path = Path(path)
-    if path.is_file():
-        return path
-    if path.is_dir():
-        raise InputError(f"this is a folder, not a {what}", where=path, mend="Name a file in it")
-    beside = sorted(p.name for p in path.parent.iterdir())[:5] if path.parent.is_dir() else []
-    mend = f"Its folder holds {', '.join(beside)}" if beside else f"There is no folder {path.parent} either"
-    raise InputError(f"there is no such {what}", where=path, mend=mend)
-
-
 def plain(class_id: int, name: str) -> Material:
     """The look of a face that has no material and no texture: a quiet colour that suits its class."""
     colours = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from rsnb.data.reading import Reading, is_file
+from rsnb.data.meshes.reading import Reading, is_file
 from rsnb.errors import InputError
 from rsnb.scenes import Material
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from rsnb.data.class_tables import surface_class
-from rsnb.data.polygons import PolygonCollector
-from rsnb.data.reading import DEFAULTS, Reading, ReadOptions, require_file
-from rsnb.data.srs import parse_srs, to_easting_northing
+from rsnb.data.meshes.class_tables import surface_class
+from rsnb.data.meshes.polygons import PolygonCollector
+from rsnb.data.meshes.reading import DEFAULTS, Reading, ReadOptions
+from rsnb.data.meshes.srs import parse_srs, to_easting_northing
 from rsnb.errors import InputError
+from rsnb.files import require_file
 from rsnb.scenes import Georeference, Material, TexturedMesh
 
 # How many lists lie around a surface (= a list of rings) in `boundaries`.

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from rsnb.data.class_tables import CITY_SURFACES, display_colour, surface_class
-from rsnb.data.mtl import find_library, read_mtl
-from rsnb.data.polygons import near_zero, split_polygons
-from rsnb.data.reading import DEFAULTS, Reading, ReadOptions, is_file, place, require_file
+from rsnb.data.meshes.class_tables import CITY_SURFACES, display_colour, surface_class
+from rsnb.data.meshes.mtl import find_library, read_mtl
+from rsnb.data.meshes.polygons import near_zero, split_polygons
+from rsnb.data.meshes.reading import DEFAULTS, Reading, ReadOptions, is_file, place
 from rsnb.errors import InputError
+from rsnb.files import require_file
 from rsnb.scenes import Georeference, Material, SemanticClass, TexturedMesh
 
 GREY = (0.8, 0.8, 0.8)

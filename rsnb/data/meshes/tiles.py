@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rsnb.data.meshes import read_files
-from rsnb.data.reading import DEFAULTS, MeshWarning, ReadOptions
+from rsnb.data.meshes.dispatch import read_files
+from rsnb.data.meshes.reading import DEFAULTS, MeshWarning, ReadOptions
 from rsnb.errors import InputError
 from rsnb.scenes import Georeference, TexturedMesh
 

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from rsnb.data.class_tables import SUM_HELSINKI, complete_table
-from rsnb.data.ply_columns import Column, read_columns
-from rsnb.data.polygons import near_zero, split_polygons
-from rsnb.data.reading import DEFAULTS, Reading, ReadOptions, place, require_file
+from rsnb.data.meshes.class_tables import SUM_HELSINKI, complete_table
+from rsnb.data.meshes.ply_columns import Column, read_columns
+from rsnb.data.meshes.polygons import near_zero, split_polygons
+from rsnb.data.meshes.reading import DEFAULTS, Reading, ReadOptions, place
 from rsnb.errors import InputError
+from rsnb.files import require_file
 from rsnb.scenes import Georeference, Material, TexturedMesh
 
 _LABELS = ("label", "labels", "class", "semantic", "scalar_label", "scalar_class", "category")

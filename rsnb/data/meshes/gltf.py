@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from rsnb.data.class_tables import CITY_SURFACES, surface_class
-from rsnb.data.polygons import near_zero
-from rsnb.data.reading import DEFAULTS, Reading, ReadOptions, place, require_file
+from rsnb.data.meshes.class_tables import CITY_SURFACES, surface_class
+from rsnb.data.meshes.polygons import near_zero
+from rsnb.data.meshes.reading import DEFAULTS, Reading, ReadOptions, place
 from rsnb.errors import InputError
+from rsnb.files import require_file
 from rsnb.scenes import Georeference, Material, TexturedMesh
 
 _PACKED = {"KHR_draco_mesh_compression", "EXT_meshopt_compression"}

@@ -18,7 +18,7 @@ from typing import Literal
 
 import numpy as np
 
-from rsnb.data.intrinsics import fov_camera_matrix, parse_camera_matrix
+from rsnb.data.street.intrinsics import fov_camera_matrix, parse_camera_matrix
 from rsnb.errors import InputError
 from rsnb.files import write_text
 from rsnb.geometry.georeference import lonlat_to_model, model_to_lonlat, true_to_grid_heading

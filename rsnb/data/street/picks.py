@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rsnb.data.intrinsics import fov_camera_matrix, parse_camera_matrix
-from rsnb.data.reading import require_file
+from rsnb.data.street.intrinsics import fov_camera_matrix, parse_camera_matrix
 from rsnb.errors import InputError
-from rsnb.files import write_text
+from rsnb.files import require_file, write_text
 
 SCHEMA, VERSION = "rsnb.picks", 1
 MINIMUM = 4  # three points leave up to four poses; the fourth decides

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from rsnb.data.class_tables import unify_tables
-from rsnb.data.reading import DEFAULTS, Reading, ReadOptions, require_file
+from rsnb.data.meshes.class_tables import unify_tables
+from rsnb.data.meshes.reading import DEFAULTS, Reading, ReadOptions
 from rsnb.errors import InputError
+from rsnb.files import require_file
 from rsnb.geometry.georeference import horizontal_crs
 from rsnb.scenes import Georeference, Material, TexturedMesh
 
@@ -120,15 +121,15 @@ def _reader(file: Path):
     if kind == "cityjson" and _sniff(file) == "gltf":
         kind = "gltf"
     if kind == "obj":
-        from rsnb.data.obj import read_obj as reader
+        from rsnb.data.meshes.obj import read_obj as reader
     elif kind == "ply":
-        from rsnb.data.ply import read_ply as reader
+        from rsnb.data.meshes.ply import read_ply as reader
     elif kind == "gltf":
-        from rsnb.data.gltf import read_gltf as reader
+        from rsnb.data.meshes.gltf import read_gltf as reader
     elif kind == "cityjson":
-        from rsnb.data.cityjson import read_cityjson as reader
+        from rsnb.data.meshes.cityjson import read_cityjson as reader
     elif kind == "citygml":
-        from rsnb.data.citygml import read_citygml as reader
+        from rsnb.data.meshes.citygml import read_citygml as reader
     else:
         raise InputError("this is no mesh format that can be read here", where=file,
                          mend=f"Use one of {', '.join(sorted(_SUFFIXES))}")

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rsnb.data.reading import require_file
 from rsnb.errors import InputError
-from rsnb.files import write_text
+from rsnb.files import require_file, write_text
 from rsnb.geometry.georeference import Projector
 from rsnb.scenes import Georeference
 

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from rsnb.data.citygml_appearance import Appearances, gml_id, local, numbers, read_appearances
-from rsnb.data.class_tables import surface_class
-from rsnb.data.polygons import PolygonCollector
-from rsnb.data.reading import DEFAULTS, Reading, ReadOptions, require_file
-from rsnb.data.srs import parse_srs, to_easting_northing
+from rsnb.data.meshes.citygml_appearance import Appearances, gml_id, local, numbers, read_appearances
+from rsnb.data.meshes.class_tables import surface_class
+from rsnb.data.meshes.polygons import PolygonCollector
+from rsnb.data.meshes.reading import DEFAULTS, Reading, ReadOptions
+from rsnb.data.meshes.srs import parse_srs, to_easting_northing
 from rsnb.errors import InputError
+from rsnb.files import require_file
 from rsnb.scenes import Georeference, Material, TexturedMesh
 
 _POLYGONS = ("{*}Polygon", "{*}PolygonPatch", "{*}Triangle", "{*}Rectangle")

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rsnb.data.class_tables import CITY_SURFACES
-from rsnb.data.reading import Reading, place, plain
+from rsnb.data.meshes.class_tables import CITY_SURFACES
+from rsnb.data.meshes.reading import Reading, place, plain
 from rsnb.errors import InputError
 from rsnb.scenes import Georeference, Material, SemanticClass, TexturedMesh
 
