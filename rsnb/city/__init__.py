@@ -15,6 +15,7 @@ _HOME = {
     "core_bounds": "options",
     "District": "district",
     "build_district": "district",
+    "shared_district": "district",
     "Stations": "stations",
     "Terrain": "terrain",
     "StreetSceneOptions": "write_street_scene",

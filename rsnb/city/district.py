@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 import numpy as np
@@ -144,3 +144,10 @@ def build_district(options: CityOptions = CityOptions(), index=(0, 0), detail: L
     mesh = parts.mesh(palette, f"city seed {options.seed} district {index[0]}-{index[1]} {detail}")
     return District(mesh, options, index, detail, belt, character.name, tuple(float(b) for b in bounds), terrain,
                     buildings, places.trees, cars, layout.graph, layout)
+
+
+@lru_cache(maxsize=2)
+def shared_district(options: CityOptions = CityOptions(), index: tuple[int, int] = (0, 0),
+                    detail: Literal["full", "twin"] = "full", belt: bool = False) -> District:
+    """`build_district`, the last two kept in memory: several writers of one notebook look at the same district."""
+    return build_district(options, index, detail, belt)

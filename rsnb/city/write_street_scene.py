@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rsnb.city.district import District, build_district
+from rsnb.city.district import District, build_district, shared_district
 from rsnb.city.options import GEOREFERENCE, CityOptions, check_index
 from rsnb.city.picking import PickingOptions, provider_pose, simulate_picks
 from rsnb.city.stations import Stations
@@ -101,8 +101,8 @@ def ensure_street_scene(root: str | Path, options: StreetSceneOptions = StreetSc
 def write_street_scene(folder: Path, options: StreetSceneOptions) -> None:
     """Write all files into an existing folder."""
     with ThreadPoolExecutor(2) as pool:  # the geometry library lets go of Python's lock
-        first, second = (pool.submit(build_district, options.city, options.district, detail)
-                         for detail in ("full", "twin"))
+        first = pool.submit(shared_district, options.city, tuple(options.district))
+        second = pool.submit(build_district, options.city, options.district, "twin")
         district, twin = first.result(), second.result().mesh
     truth = district.scene
     look = RenderOptions(
