@@ -12,8 +12,8 @@ UV_VERSION := 0.13.8
 PROFILE ?= smoke
 JOBS ?= 2
 ARGS ?=
-NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300 --nbval-kernel-startup-timeout=120 \
-	--nbval-sanitize-with tests/nbval_sanitize.cfg -p no:cacheprovider
+# `pytest --nbval-lax notebooks` alone passes as well: the time limits only catch what hangs
+NBVAL := --nbval-lax --nbval-cell-timeout=300 --nbval-kernel-startup-timeout=120 -p no:cacheprovider
 
 .PHONY: help setup run test lint unit notebooks-test lab bench clean
 

@@ -5,17 +5,14 @@ The cells run as a script would, at `tiny` scale on the default city (built once
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import replace
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 import rasterio
 import torch
-import yaml
+from in_process import Cells
 from PIL import Image
 
 import rsnb.data
@@ -25,45 +22,10 @@ import rsnb.products
 from rsnb import runs
 from rsnb.errors import InputError
 from rsnb.geometry import poses
-from rsnb.runs.parameters import read_parameters
 
-NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "02_mesh_rendering.ipynb"
-TINY = yaml.safe_load((NOTEBOOK.parent / "params" / "tiny" / "02.yaml").read_text())
-DECLARED = read_parameters(NOTEBOOK)
+CELLS = Cells("02_mesh_rendering")
+run_cells = CELLS.run
 pytestmark = pytest.mark.slow
-
-
-def run_cells(out_dir: Path, changes: dict | None = None, until: str = "", only_defaults: bool = False) -> dict:
-    """Run the code cells with tiny parameters and `changes`; gives the sha256 of each file they leave.
-
-    Args:
-        until: stop before the first cell that holds this text.
-        only_defaults: let the expected values of checks apply.
-    """
-    values = {name: p.default for name, p in DECLARED.items()} | TINY | {"out_dir": str(out_dir)} | (changes or {})
-    names: dict = {"__name__": "notebook"}
-    for cell in json.loads(NOTEBOOK.read_text())["cells"]:
-        source = "".join(cell["source"])
-        if cell["cell_type"] != "code":
-            continue
-        if "parameters" in cell["metadata"].get("tags", []):
-            names |= values
-            continue
-        if until and until in source:
-            break
-        exec(compile(source, f"{NOTEBOOK.name}, cell {cell['id']}", "exec"), names)
-        if "runs.start(" in source and not only_defaults:
-            runs.current().defaults = False
-    files = {p.relative_to(out_dir).as_posix(): p for p in sorted(out_dir.rglob("*")) if p.is_file()}
-    digest = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
-    return digest | {name: video_facts(files[name]) for name in digest if name.endswith(".mp4")}
-
-
-def video_facts(path: Path) -> str:
-    """Frames and their mean brightness: x264's bytes differ now and then by a rounding."""
-    with av.open(path) as file:
-        frames = [frame.to_ndarray(format="gray").mean() for frame in file.decode(video=0)]
-    return f"{len(frames)} frames, " + ", ".join(f"{mean:.0f}" for mean in frames)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +109,7 @@ def city_folder() -> Path:
 
 
 def test_the_full_parameters_run_at_native_sizes(tmp_path):
-    full = yaml.safe_load((NOTEBOOK.parent / "params" / "full" / "02.yaml").read_text())
+    full = CELLS.full
     short = {"rows": "0", "flight_frames": 2, "left_out": 2, "field_steps": 2}
     left = run_cells(tmp_path, full | short | {"supersample": 1, "colour_transfer": False})  # sizes, not quality
     assert left["drive.mp4"].startswith("2 frames")
@@ -173,7 +135,7 @@ def test_bad_parameters_stop_with_one_paragraph(change, tmp_path):
 # --- a test spoils each result and sees a check fail ---
 
 
-SHARP = {name: DECLARED[name].default for name in ("rows", "size", "panorama_width", "gsd")}  # as at smoke scale
+SHARP = {name: CELLS.declared[name].default for name in ("rows", "size", "panorama_width", "gsd")}  # as at smoke scale
 
 
 def expect_failure(check: str, out_dir: Path, changes: dict | None = None) -> None:

@@ -1,9 +1,8 @@
-"""The notebooks run with plain papermill, from any folder, and under plain nbval."""
+"""The notebooks run with plain papermill, from any folder. (`make test` runs them under plain nbval.)"""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,13 +25,3 @@ def test_papermill_at_tiny_scale_from_another_folder(notebook, tmp_path):
     for name in (*report["figures"], *report["artefacts"]):
         assert (tmp_path / "out" / name).exists()
     assert {p.name for p in tmp_path.iterdir()} == {"out", "out.ipynb"}  # nothing beside what was named
-
-
-@pytest.mark.slow
-def test_nbval_without_any_further_option(tmp_path):
-    """`make test` runs it with more options; a user types these three words."""
-    done = subprocess.run([sys.executable, "-m", "pytest", "--nbval-lax", "notebooks"], cwd=FOLDER.parent,
-                          env={**os.environ, "RSNB_RUNS": str(tmp_path)}, capture_output=True,
-                          text=True, timeout=900)
-    assert done.returncode == 0, done.stdout[-3000:]
-    assert " passed" in done.stdout and list(tmp_path.glob("manual/*/metrics.json"))
