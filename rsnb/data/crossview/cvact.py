@@ -7,8 +7,8 @@ As published ("anu"), 35,532 training and 8,884 validation pairs in the small pa
     ANU_data_small/satview_polish/<id>_satView_polish.jpg   1200 x 1200, north up, centred at the camera
     ANU_data_test/...                                       the same for `valSetAll`
 
-As Shi et al. (TPAMI 2022) aligned them for view synthesis ("aligned"), which Sat2Density uses; 32,810 tiles were counted
-against 44,415 panoramas, so the two are joined by id and the rest is counted:
+As Shi et al. (TPAMI 2022) aligned them for view synthesis ("aligned"), which Sat2Density uses; 32,810 tiles were
+counted against 44,415 panoramas, so the two are joined by id and the rest is counted:
 
     satview_correct/<id>_satView_polish.png   256 x 256
     streetview/<id>_grdView.png               512 x 256
@@ -17,8 +17,8 @@ against 44,415 panoramas, so the two are joined by id and the rest is counted:
 And the demonstration folders of Sat2Density ("cases"): <case>/satview-input.png, groundview.image.png,
 groundview.sky.png.
 
-Licence: research only, not to be passed on; from the authors by mail. No side length of a tile is published: Sat2Density
-computes with 30 m, Shi et al. with 40.2 m, cars in the pictures say about 59 m for the aligned tiles. So
+Licence: research only, not to be passed on; from the authors by mail. No side length of a tile is published:
+Sat2Density computes with 30 m, Shi et al. with 40.2 m, cars in the pictures say about 59 m for the aligned tiles. So
 `tile_extent_m` is None unless it is given.
 """
 
@@ -176,7 +176,7 @@ def _sorted_without(some: dict[str, Path], others: dict[str, Path]) -> tuple[str
 
 
 def _listed_pairs(listed: ActData, there: set[str]):
-    """ids, utm and splits of the listed pairs that are there, and the ids of those that some split names but are not."""
+    """ids, utm and splits of the listed pairs that are there; the ids of those that a split names but that are not."""
     kept = np.array([i in there for i in listed.ids], bool)
     place = np.cumsum(kept) - 1
     wanted = np.zeros(len(kept), bool)

@@ -14,11 +14,11 @@ PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 
 
 def pictures_of(folder: Path) -> dict[str, Path]:
-    """{lower-case stem: path} of the pictures in a folder, sorted; empty where there is no such folder."""
+    """{stem: path} of the pictures in a folder, sorted; empty where there is no such folder."""
     if not folder.is_dir():
         return {}
     files = sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES and not p.name.startswith("."))
-    return {p.stem.lower(): p for p in files}
+    return {p.stem: p for p in files}
 
 
 def by_id(folder: Path, suffix: str) -> dict[str, Path]:
@@ -29,7 +29,7 @@ def by_id(folder: Path, suffix: str) -> dict[str, Path]:
 
 
 class Listing:
-    """Answers whether a picture is there, under the name given, in another case or as another picture type."""
+    """Answers whether a picture is there, under the name given, in lower case or as another picture type."""
 
     def __init__(self):
         self._folders: dict[str, dict[str, Path]] = {}
@@ -38,8 +38,10 @@ class Listing:
         """The file that a list means by `path`, or None. Text, as `Path` takes seconds for a full data set."""
         folder, name = os.path.split(path)
         if folder not in self._folders:
-            self._folders[folder] = pictures_of(Path(folder))
-        return self._folders[folder].get(os.path.splitext(name)[0].lower())
+            exact = pictures_of(Path(folder))
+            self._folders[folder] = {stem.lower(): found for stem, found in exact.items()} | exact
+        stem, known = os.path.splitext(name)[0], self._folders[folder]
+        return known.get(stem) or known.get(stem.lower())
 
     def first(self, paths: Iterable[str]) -> Path | None:
         """The first of several candidates that is there."""
