@@ -1,0 +1,249 @@
+"""Search of a catalogue: by the server where it can, here where it cannot, with a note of who did what.
+
+A STAC API says in its conformance classes whether it filters and sorts (FILTER, QUERY, SORT). Some servers ignore or
+empty a search that uses what they lack, without an error. So nothing is asked that is not listed, and every answer is
+checked here again.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from rsnb.data.stac.catalogues import Catalogue
+from rsnb.data.stac.connect import OpenCatalogue, open_catalogue, stac_errors
+from rsnb.data.stac.matching import Matcher, sort_items
+from rsnb.data.stac.options import SearchOptions
+from rsnb.errors import InputError
+
+# Where the server cannot sort or filter, so many items are looked at before giving up on the rest.
+SCAN_LIMIT = 5000
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        items: `pystac.Item`s, hrefs of assets absolute where their place is known.
+        matched: how many the catalogue says there are, or None where it does not say.
+        notes: what was done here instead of by the server, what was left out and why.
+        catalogue: that was asked.
+    """
+
+    items: tuple
+    matched: int | None
+    notes: tuple[str, ...]
+    catalogue: Catalogue
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def subset(self, ids) -> SearchResult:
+        """Only the items of some ids, in the order of `ids`.
+
+        Raises:
+            InputError: an id that is not among them.
+        """
+        known = {item.id: item for item in self.items}
+        for name in ids:
+            if name not in known:
+                raise InputError(f"{name!r} is not among the {len(known)} items found", where="ids",
+                                 mend=f"Choose of {', '.join(list(known)[:3])} ...")
+        return replace(self, items=tuple(known[name] for name in ids))
+
+
+@dataclass
+class _Gathered:
+    """What came in so far."""
+
+    items: dict[tuple[str | None, str], object] = field(default_factory=dict)
+    matched: int | None = 0
+    looked_at: int = 0
+    twice: int = 0
+    complete: bool = True
+    notes: list[str] = field(default_factory=list)
+
+
+def search(catalogue: str | Path | Catalogue, options: SearchOptions | None = None) -> SearchResult:
+    """Ask a catalogue.
+
+    Args:
+        catalogue: "earth_search", "copernicus", "planetary_computer", the URL of any STAC API or static catalogue, or
+            the file or folder of a static catalogue on disk, which is walked.
+        options: the question; None asks for anything.
+
+    Raises:
+        InputError: no such catalogue or collection, no network, an answer that is no STAC, a search that is refused.
+    """
+    options = options or SearchOptions()
+    opened = open_catalogue(catalogue)
+    matcher = Matcher(options)
+    gathered = _Gathered(notes=list(opened.notes))
+    if len(options.boxes) > 1:
+        gathered.notes.append("the box crosses the antimeridian: both sides were searched and merged")
+    with stac_errors(opened.catalogue.url):
+        if opened.is_api:
+            _ask_server(opened, options, matcher, gathered)
+        else:
+            _walk(opened, matcher, gathered)
+        if not gathered.items and options.collections:
+            _check_collections(opened, options)
+    items = sort_items(gathered.items.values(), options.sort_key)[:options.max_items]
+    _tell_left_out(matcher, gathered, opened.is_api)
+    return SearchResult(tuple(items), gathered.matched, tuple(gathered.notes), opened.catalogue)
+
+
+def _walk(opened: OpenCatalogue, matcher: Matcher, gathered: _Gathered) -> None:
+    """Every item of a static catalogue; an item file that is damaged or missing is noted."""
+    containers = [opened.root]
+    while containers:
+        container = containers.pop()
+        for link in container.get_links():
+            if link.rel not in ("child", "item"):
+                continue
+            try:
+                target = link.resolve_stac_object(root=opened.root).target
+            except Exception as error:  # whatever one file does, the others are still good
+                gathered.notes.append(f"{_name(link)} could not be read and was left out ({_first_line(error)})")
+                continue
+            if link.rel == "child":
+                containers.append(target)
+            else:
+                gathered.looked_at += 1
+                if matcher.fits(target):
+                    gathered.items.setdefault((target.collection_id, target.id), target)
+    gathered.matched = len(gathered.items)
+
+
+def _ask_server(opened: OpenCatalogue, options: SearchOptions, matcher: Matcher, gathered: _Gathered) -> None:
+    parameters, filters_here, sorts_here = _parameters(opened.root, options)
+    if filters_here:
+        gathered.notes.append("the server cannot filter by cloud cover (no FILTER or QUERY): that was done here")
+    if sorts_here:
+        gathered.notes.append("the server cannot sort (no SORT): that was done here")
+    areas = [{"bbox": list(b)} for b in options.boxes] or [{"intersects": options.geometry} if options.geometry else {}]
+    for area in areas:
+        found_here = 0
+        matched = None
+        for page in _pages(opened.root, {**parameters, **area}):
+            if matched is None:
+                matched = _matched(page)
+            fresh = 0
+            for feature in page["features"]:
+                gathered.looked_at += 1
+                item = _item(feature, gathered)
+                if item is None:
+                    continue
+                key = (item.collection_id, item.id)
+                gathered.twice += key in gathered.items
+                if key not in gathered.items and matcher.fits(item):
+                    gathered.items[key] = item
+                    found_here += 1
+                fresh += 1
+            enough = found_here >= options.max_items and not sorts_here
+            if enough or gathered.looked_at >= SCAN_LIMIT or not fresh:
+                gathered.complete &= len(page["features"]) < parameters["limit"]
+                break
+        gathered.matched = None if matched is None or gathered.matched is None else gathered.matched + matched
+    if filters_here:  # what the server counts is not what was asked for
+        gathered.matched = len(gathered.items) if gathered.complete else None
+    if gathered.looked_at >= SCAN_LIMIT:
+        gathered.notes.append(f"only the first {gathered.looked_at} items were looked at: ask for fewer days or a "
+                              "smaller area")
+
+
+def _parameters(client, options: SearchOptions) -> tuple[dict, bool, bool]:
+    """Keywords for `Client.search`, whether clouds must be filtered here, whether sorting must be done here."""
+    from pystac_client import ConformanceClasses
+
+    parameters: dict = {"limit": options.page_size, "datetime": options.interval, "method": _method(client)}
+    if options.collections:
+        parameters["collections"] = list(options.collections)
+    filters_here = False
+    if options.max_cloud is not None:
+        if client.conforms_to(ConformanceClasses.QUERY):
+            parameters["query"] = {"eo:cloud_cover": {"lte": options.max_cloud}}
+        elif client.conforms_to(ConformanceClasses.FILTER):
+            parameters["filter"] = {"op": "<=", "args": [{"property": "eo:cloud_cover"}, options.max_cloud]}
+            parameters["filter_lang"] = "cql2-json"
+        else:
+            filters_here = True
+    sorts_here = False
+    if options.sort_key:
+        name, largest_first = options.sort_key
+        if client.conforms_to(ConformanceClasses.SORT):
+            parameters["sortby"] = [{"field": name, "direction": "desc" if largest_first else "asc"}]
+        else:
+            sorts_here = True
+    if not filters_here and not sorts_here:
+        parameters["limit"] = min(options.page_size, options.max_items)
+    return parameters, filters_here, sorts_here
+
+
+def _method(client) -> str:
+    methods = {str(link.extra_fields.get("method") or "").upper() for link in client.get_links("search")}
+    return "GET" if methods == {"GET"} else "POST"
+
+
+def _pages(client, parameters: dict) -> Iterator[dict]:
+    from pystac_client.exceptions import APIError
+
+    parameters = {name: value for name, value in parameters.items() if value is not None}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield from client.search(**parameters).pages_as_dicts()
+        except APIError as error:
+            if getattr(error, "status_code", None) != 405 or parameters["method"] == "GET":
+                raise
+            yield from client.search(**{**parameters, "method": "GET"}).pages_as_dicts()
+
+
+def _item(feature: dict, gathered: _Gathered):
+    import pystac
+
+    try:
+        return pystac.Item.from_dict(feature, preserve_dict=False)
+    except Exception as error:  # one bad item of a page is no reason to lose the others
+        name = feature.get("id", "an item") if isinstance(feature, dict) else "an item"
+        gathered.notes.append(f"{name} is no valid item and was left out ({_first_line(error)})")
+        return None
+
+
+def _matched(page: dict) -> int | None:
+    for value in (page.get("numberMatched"), (page.get("context") or {}).get("matched")):
+        if isinstance(value, int):
+            return value
+    return None
+
+
+def _check_collections(opened: OpenCatalogue, options: SearchOptions) -> None:
+    """Nothing found: is it because there is no such collection?"""
+    from rsnb.data.stac.catalogues import _collections
+
+    known = {collection.id for collection in _collections(opened)}
+    unknown = [name for name in options.collections if name not in known]
+    if unknown and known:
+        raise InputError(f"there is no collection {unknown[0]!r} in {opened.catalogue.name}", where="collections",
+                         mend=f"Choose of {', '.join(sorted(known)[:12])}")
+
+
+def _tell_left_out(matcher: Matcher, gathered: _Gathered, is_api: bool) -> None:
+    for reason, count in sorted(matcher.reasons.items()):
+        if reason.startswith("no "):
+            gathered.notes.append(f"{count} left out: {reason}")
+        elif is_api and reason in ("another collection", "another date", "elsewhere"):
+            gathered.notes.append(f"the server sent {count} that were not asked for ({reason}): left out")
+    if gathered.twice:
+        gathered.notes.append(f"{gathered.twice} came twice and are kept once")
+
+
+def _name(link) -> str:
+    return str(link.get_target_str() or link.href).rsplit("/", 1)[-1]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
