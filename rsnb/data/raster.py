@@ -96,8 +96,8 @@ class RasterGrid:
         first = [max(0, math.floor(min(v) + tiny)) for v in (rows, cols)]
         end = [min(n, math.ceil(max(v) - tiny)) for v, n in ((rows, self.height), (cols, self.width))]
         if end[0] <= first[0] or end[1] <= first[1]:
-            raise InputError(f"the box {_printed(bbox)} does not touch the raster's {_printed(self.bounds)}", where="bbox",
-                             mend="Check the order west, south, east, north, and the CRS of the box")
+            raise InputError(f"the box {_printed(bbox)} lies outside the raster's {_printed(self.bounds)}",
+                             where="bbox", mend="Check the order west, south, east, north, and the CRS of the box")
         return (first[0], end[0]), (first[1], end[1])
 
 
