@@ -1,0 +1,10 @@
+"""What a data set's manifest says how many there are."""
+
+from __future__ import annotations
+
+from rsnb.data.manifest import manifest_names, read_manifest
+
+
+def published_counts(name: str) -> dict[str, int]:
+    """The counts of a manifest; empty for a format without one."""
+    return dict(read_manifest(name).counts) if name in manifest_names() else {}

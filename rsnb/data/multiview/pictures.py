@@ -1,0 +1,138 @@
+"""Picture files as numbers: their size without decoding them, their colours as float32, and where they lie."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from rsnb.errors import InputError
+from rsnb.files import require_file
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
+
+
+def picture_size(path: str | Path) -> tuple[int, int]:
+    """(width, height) from the head of a picture file; its pixels stay on the disk.
+
+    Raises:
+        InputError: no such file, or no picture.
+    """
+    from PIL import Image
+
+    path = require_file(path, "picture")
+    try:
+        with Image.open(path) as picture:
+            return picture.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        if path.suffix.lower() in (".tif", ".tiff"):
+            array = _tiff(path)
+            return array.shape[1], array.shape[0]
+        raise InputError(f"this is no picture that can be read ({error})", where=path,
+                         mend="Fetch it again, or remove it and its camera") from None
+
+
+def read_picture(path: str | Path, background: float = 1.0) -> np.ndarray:
+    """A picture as [3, H, W] float32 in 0..1.
+
+    Grey, palette, CMYK, 16-bit and transparent pictures become RGB. Orientation tags are not followed: cameras are of
+    the pixels as stored.
+
+    Args:
+        path: PNG, JPEG, TIFF, WebP, BMP.
+        background: grey 0..1 that shows where a picture is transparent (the NeRF data sets mean white).
+
+    Raises:
+        InputError: no such file, cut short, or not of 8 or 16 bits.
+    """
+    from PIL import Image
+
+    path = require_file(path, "picture")
+    try:
+        with Image.open(path) as picture:
+            if picture.mode in ("P", "PA", "LA", "La", "RGBa") or "transparency" in picture.info:
+                picture = picture.convert("RGBA")
+            elif picture.mode in ("1", "CMYK", "YCbCr", "LAB", "HSV"):
+                picture = picture.convert("RGB")
+            array = np.asarray(picture)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        if path.suffix.lower() not in (".tif", ".tiff"):
+            raise InputError(f"this is no whole picture ({error})", where=path,
+                             mend="Fetch it again, or remove it and its camera") from None
+        array = _tiff(path)
+    return np.ascontiguousarray(_as_rgb(array, path, background).transpose(2, 0, 1))
+
+
+def _tiff(path: Path) -> np.ndarray:
+    """[H, W] or [H, W, C]: TIFFs that Pillow does not take (several 16-bit channels)."""
+    import tifffile
+
+    try:
+        array = tifffile.imread(path)
+    except (OSError, ValueError, KeyError, tifffile.TiffFileError) as error:
+        raise InputError(f"this is no whole picture ({error})", where=path, mend="Fetch it again") from None
+    return np.moveaxis(array, 0, -1) if array.ndim == 3 and array.shape[0] <= 4 < array.shape[2] else array
+
+
+def _as_rgb(array: np.ndarray, path: Path, background: float) -> np.ndarray:
+    """[H, W, 3] float32."""
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or array.dtype.kind not in "ui":
+        raise InputError(f"the picture holds {array.dtype} of shape {array.shape}", where=path,
+                         mend="Pictures have 8 or 16 bits and 1 to 4 channels")
+    # Pillow hands 16-bit grey out as int32 in old releases
+    scale = 255.0 if array.dtype == np.uint8 else 65535.0
+    values = array.astype(np.float32) / np.float32(scale)
+    if values.shape[2] in (2, 4):
+        alpha = values[..., -1:]
+        values = values[..., :-1] * alpha + np.float32(background) * (1 - alpha)
+    return np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values[..., :3]
+
+
+class PictureFolder:
+    """The pictures below one or more folders, found by a name that may differ in case, suffix or leading folder.
+
+    Args:
+        folders: looked through in this order; those that are not there are passed over.
+    """
+
+    def __init__(self, folders: list[Path]):
+        self.folders = tuple(folder for folder in folders if folder.is_dir())
+        self._exact: dict[str, Path] = {}
+        self._stem: dict[str, Path] = {}
+        self._last: dict[str, list[Path]] = defaultdict(list)
+        for folder in self.folders:
+            for path in sorted(folder.rglob("*")):
+                if path.suffix.lower() in SUFFIXES and path.is_file():
+                    name = path.relative_to(folder).as_posix().lower()
+                    self._exact.setdefault(name, path)
+                    self._stem.setdefault(name.rsplit(".", 1)[0], path)
+                    self._last[path.stem.lower()].append(path)
+
+    @property
+    def paths(self) -> list[Path]:
+        """All pictures."""
+        return list(self._exact.values())
+
+    def find(self, name: str) -> Path | None:
+        """The file that a model calls `name`, or None.
+
+        Taken is the same path, else one with another suffix or case, else one without the leading folders; for a bare
+        name also the one file of that name in any sub-folder.
+        """
+        wanted = name.replace("\\", "/").lower().removeprefix("./")
+        while wanted.startswith("../"):
+            wanted = wanted[3:]
+        parts = wanted.split("/")
+        for first in range(len(parts)):
+            tail = "/".join(parts[first:])
+            # a name without a suffix may hold a dot: r_0.5
+            for stem in (tail, tail.rsplit(".", 1)[0] if tail.endswith(SUFFIXES) else tail):
+                found = self._exact.get(tail) or self._stem.get(stem)
+                if found is not None:
+                    return found
+        # train/r_0 must not be taken for test/r_0
+        beside = self._last.get(wanted.rsplit(".", 1)[0] if wanted.endswith(SUFFIXES) else wanted, [])
+        return beside[0] if len(beside) == 1 else None
