@@ -38,6 +38,7 @@ class ManifestFile:
         path: where it goes, relative to the data set's folder, with /.
         urls: mirrors with the same bytes, best first; empty where a person must fetch it.
         bytes: size; None where nobody publishes it.
+        bytes_about: the size rounded as a page shows it, where there is no exact one: for planning only, never checked.
         sha256: hex digest; None where nobody publishes one: trusted on first use, recorded in the lock file.
         md5: hex digest, where the publisher gives this one; checked as well.
         unpack: folder, relative, into which the archive is unpacked ("." for the data set's own); None: kept as is.
@@ -48,6 +49,7 @@ class ManifestFile:
     path: str
     urls: tuple[str, ...] = ()
     bytes: int | None = None
+    bytes_about: int | None = None
     sha256: str | None = None
     md5: str | None = None
     unpack: str | None = None
@@ -77,7 +79,7 @@ class Manifest:
         tree: {relative path or pattern: what it is}, after unpacking.
         counts: {what: how many}, in the words that the format's audit counts in; None: unknown.
         loads_into: {"converter": "package.module:function"} or {"why_not": text}; weights only.
-        endpoints: {what: address}; catalogues only.
+        endpoints: {what: address} of interfaces and folders besides the files.
         unknown: {dotted key of each null: {"why": text, "asked_where": text}}.
     """
 
