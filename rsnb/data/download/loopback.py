@@ -332,4 +332,4 @@ def _window(headers: Mapping[str, str], resource: _Resource, ignore_condition: b
     start, stop = int(first), min(int(last) + 1 if last else resource.size, resource.size)
     if last and int(last) < int(first):
         return None
-    return (start, stop) if start < resource.size else (0, 0)
+    return (start, stop) if start < resource.size else (start, start)

@@ -1,0 +1,224 @@
+"""One file over HTTP, resumed after a kill and verified before it gets its name.
+
+What is there already is `NAME.part`; `Range` with `If-Range` (RFC 9110, section 13.1.5) asks for the rest, provided
+that it is still the same file. pooch hashes and names the result: `ResumingDownloader` is a downloader for any pooch.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import file_digest, sha256
+from pathlib import Path
+
+from rsnb.data.download.disk import disk_error, sync_folder
+from rsnb.data.download.parts import Part, claim
+from rsnb.data.download.transfer import DownloadError, Expected, HttpOptions, fill, log, show_url
+from rsnb.errors import InputError
+
+
+class ChecksumError(DownloadError):
+    """A file arrived whole, but it is another one than was expected; `actual` is its hash."""
+
+    actual = ""
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """A file that is there and verified.
+
+    Attributes:
+        path: where.
+        sha256: hex digest.
+        bytes: size.
+        url: where it came from, without query; empty if it was there before.
+    """
+
+    path: Path
+    sha256: str
+    bytes: int
+    url: str = ""
+
+
+def download(urls: str | Sequence[str], path: str | Path, *, sha256: str | None = None, md5: str | None = None,
+             bytes: int | None = None, options: HttpOptions | None = None) -> Downloaded:
+    """Make sure that a file is there: what a former process got is kept, only the rest is fetched.
+
+    Args:
+        urls: one, or mirrors of the same bytes, tried in this order.
+        path: of the file; `PATH.part` and `PATH.part.json` lie beside it until it is whole.
+        sha256, md5: hex digests, where the publisher gives them. Without either the size alone is compared.
+        bytes: size, where it is known.
+        options: patience, headers, progress.
+
+    Raises:
+        ChecksumError: other bytes than published; both hashes are named, neither file nor part remains.
+        DownloadError: no mirror gave the file; the part remains if it is of use.
+        DiskError: the disk is full (the part remains), or the place cannot be written.
+    """
+    path, options = Path(path).expanduser().absolute(), options or HttpOptions()
+    urls = (urls,) if isinstance(urls, str) else tuple(urls)
+    if not urls:
+        raise InputError("there is no address to download it from", where=path, mend="Give at least one URL")
+    expected = Expected(sha256.lower() if sha256 else None, md5.lower() if md5 else None, bytes)
+    try:
+        with claim(path, options.wait_s, log.warning) as part:
+            if path.is_file() and (part.waited or _fits(path, expected)):
+                _check(path, expected)
+                part.discard()
+                return Downloaded(path, _digest(path), path.stat().st_size)
+            url = _from_mirrors(urls, part, expected, options)
+            part.discard()
+            sync_folder(path.parent)
+    except InputError:
+        raise
+    except OSError as error:
+        raise disk_error(error, path) from None
+    found = expected.sha256 or _digest(path)
+    return Downloaded(path, found, path.stat().st_size, show_url(url))
+
+
+class ResumingDownloader:
+    """A downloader for pooch: `pooch.retrieve(url, ..., downloader=ResumingDownloader(path))`.
+
+    Args:
+        target: the file that it will become; its `.part` lies beside it. None: asked from the pooch, or, for
+            `pooch.retrieve`, named by a hash of the URL in the same folder.
+        expected: what is known of the file beforehand.
+        options: patience, headers, progress.
+        part: claimed by the caller, who discards it once the file is verified; until then it keeps the bytes.
+    """
+
+    def __init__(self, target: str | Path | None = None, expected: Expected | None = None,
+                 options: HttpOptions | None = None, part: Part | None = None):
+        self.target = None if target is None else Path(target)
+        self.expected, self.options, self.part = expected or Expected(), options or HttpOptions(), part
+
+    def __call__(self, url: str, output_file: str | Path, pooch=None, check_only: bool = False) -> bool | None:
+        """Download to `output_file`; with `check_only` only say whether the server has it."""
+        if check_only:
+            import requests
+
+            return requests.head(url, headers=dict(self.options.headers), allow_redirects=True,
+                                 timeout=self.options.timeout_s).ok
+        output_file = Path(output_file)
+        if self.part is not None:
+            fill(self.part, url, self.expected, self.options)
+            _link(self.part.path, output_file)
+            return None
+        with claim(self._target(url, output_file, pooch), self.options.wait_s, log.warning) as part:
+            fill(part, url, self.expected, self.options)
+            os.replace(part.path, output_file)
+            part.discard()
+        return None
+
+    def _target(self, url: str, output_file: Path, pooch) -> Path:
+        if self.target is not None:
+            return self.target
+        if pooch is not None:
+            for name in pooch.registry:
+                if pooch.get_url(name) == url:
+                    return Path(pooch.abspath) / name
+        return output_file.parent / f"download-{sha256(url.encode()).hexdigest()[:16]}"
+
+
+def _from_mirrors(urls: Sequence[str], part: Part, expected: Expected, options: HttpOptions) -> str:
+    """Fill the part from the first mirror that has the right bytes, give it its name, and tell which mirror it was."""
+    errors: list[DownloadError] = []
+    for url in urls:
+        try:
+            _retrieve(url, part, expected, options)
+            return url
+        except DownloadError as error:
+            errors.append(error)
+            if len(urls) > 1:
+                log.warning(f"{part.target.name}: {error.what}; trying the next mirror")
+    if len(errors) == 1:
+        raise errors[0]
+    wrong = next((error for error in errors if isinstance(error, ChecksumError)), errors[-1])
+    kind = type(wrong)
+    raise kind("no mirror gave the file: " + "; ".join(error.what for error in errors), where=part.target,
+               mend=wrong.mend)
+
+
+def _retrieve(url: str, part: Part, expected: Expected, options: HttpOptions) -> None:
+    """One mirror through pooch, which hashes and renames."""
+    import pooch
+
+    logger = pooch.get_logger()
+    level = logger.level
+    logger.setLevel("WARNING")  # it announces each file, which our progress bar does already
+    try:
+        for _ in range(2):
+            _sweep_links(part)
+            try:
+                if expected.known_hash is None and part.target.exists():
+                    # of another size, or `download` would have returned; without a hash pooch would keep it
+                    fill(part, url, expected, options)
+                    part.target.unlink()
+                pooch.retrieve(url, expected.known_hash, part.target.name, part.target.parent,
+                               downloader=ResumingDownloader(part.target, expected, options, part))
+                return
+            except InputError:
+                raise
+            except ValueError as error:
+                sure = part.state.get("sure", True)
+                part.discard()
+                if sure:
+                    raise _mismatch(error, url, part.target, expected) from None
+                log.warning(f"{part.target.name}: the resumed file is a mixture of two; starting again from byte 0")
+        raise DownloadError(f"{show_url(url)} gave a mixture of two files twice", where=part.target,
+                            mend="Try again later")
+    finally:
+        logger.setLevel(level)
+
+
+def _mismatch(error: ValueError, url: str, target: Path, expected: Expected) -> ChecksumError:
+    found = re.search(r"but got ([0-9a-f]+)", str(error))
+    actual = found[1] if found else "another one"
+    return checksum_error(target, expected, actual, f"{show_url(url)} sent other bytes than published")
+
+
+def checksum_error(path: Path, expected: Expected, actual: str, what: str) -> ChecksumError:
+    """The error for a file with another hash, naming both."""
+    name, wanted = ("sha256", expected.sha256) if expected.sha256 else ("md5", expected.md5)
+    error = ChecksumError(f"{what}: {name} is {actual}, expected {wanted}", where=path,
+                          mend="Try again, or another mirror; if it stays so, the publisher has changed the file")
+    error.actual = actual
+    return error
+
+
+def _fits(path: Path, expected: Expected) -> bool:
+    """Whether a file that was there before is the one, as far as anything is known of it."""
+    if expected.bytes not in (None, path.stat().st_size):
+        return False
+    return expected.known_hash is None or _digest(path, expected.algorithm) == expected.digest
+
+
+def _check(path: Path, expected: Expected) -> None:
+    if not _fits(path, expected):
+        raise checksum_error(path, expected, _digest(path, expected.algorithm), "another process wrote other bytes")
+
+
+def _digest(path: Path, algorithm: str = "sha256") -> str:
+    with open(path, "rb") as file:
+        return file_digest(file, algorithm).hexdigest()
+
+
+def _link(part: Path, output_file: Path) -> None:
+    """The same bytes under a second name, so that a kill while pooch hashes them loses nothing."""
+    output_file.unlink(missing_ok=True)
+    try:
+        os.link(part, output_file)
+    except OSError:  # a file system without hard links
+        os.replace(part, output_file)
+
+
+def _sweep_links(part: Part) -> None:
+    """Remove the second names that a killed process left."""
+    if part.size and part.path.stat().st_nlink > 1:
+        for entry in os.scandir(part.target.parent):
+            if entry.name.startswith("tmp") and entry.is_file() and part.path.samefile(entry.path):
+                os.unlink(entry.path)
