@@ -1,4 +1,4 @@
-"""COLMAP projects as posed views: a sparse model and a folder of pictures, which may be smaller than those it was made of.
+"""COLMAP projects as posed views: a sparse model and a folder of pictures, which may be smaller than the model's.
 
     images/  or images_2, images_4 ...     the pictures; K is scaled to the size that a file really has
     sparse/0/cameras.bin images.bin points3D.bin    or the same as .txt, see `colmap_model`

@@ -1,0 +1,222 @@
+"""OpenSfM and OpenDroneMap projects: `reconstruction.json` with normalised intrinsics and a place on Earth.
+
+Formats: opensfm.org/docs (reconstruction file, camera models). A shot's rotation is the axis-angle vector of world to
+camera, OpenCV axes. Intrinsics count in units of the picture's longer side from its middle, so that pixel = (normalised *
+max(w, h)) + size / 2 with pixel centres at +0.5.
+
+The world is metres east, north, up of `reference_lla` where OpenSfM wrote the file. OpenDroneMap writes it again in UTM
+coordinates less an offset of whole metres, and puts the offset's latitude and longitude into `reference_lla` (it keeps
+the first one as `reconstruction.topocentric.json`): north is then the grid's. A reference that lies on whole UTM metres
+tells the two apart.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from rsnb.data.audit import Audit, Finding, duplicate_findings, picture_fault
+from rsnb.data.multiview.distortion import SPHERICAL, Distortion
+from rsnb.data.multiview.pictures import PictureFolder, picture_size
+from rsnb.data.multiview.views import PosedViews
+from rsnb.errors import InputError
+from rsnb.files import require_file
+from rsnb.geometry.georeference import WGS84, transform
+from rsnb.scenes import Georeference
+
+_FILES = ("reconstruction.json", "opensfm/reconstruction.json", "opensfm/reconstruction.topocentric.json",
+          "reconstruction.topocentric.json")
+# Projection type -> our lens model and the names of its coefficients, in our order; 0.0 stands for "none of that".
+_LENSES = {
+    "perspective": ("OPENCV", ("k1", "k2")), "simple_radial": ("OPENCV", ("k1",)), "radial": ("OPENCV", ("k1", "k2")),
+    "brown": ("OPENCV", ("k1", "k2", "p1", "p2", "k3")), "fisheye": ("OPENCV_FISHEYE", ("k1", "k2")),
+    "fisheye_opencv": ("OPENCV_FISHEYE", ("k1", "k2", "k3", "k4")),
+}
+_WHOLE_M = 2e-3  # a reference this near to whole UTM metres in both axes is no chance (1 in 60,000)
+_SPHERES = ("spherical", "equirectangular")
+
+
+def read_opensfm(root: str | Path, images: str | Path | None = None, reconstruction: int | None = None) -> PosedViews:
+    """Read a project; pixels stay on the disk.
+
+    Args:
+        root: of the project, or the reconstruction file.
+        images: folder of the pictures (from the root); `images`, else the root itself, if None.
+        reconstruction: which of the file's reconstructions; the one with most shots if None.
+
+    Returns:
+        Views in the order of their names. The georeference is UTM for OpenDroneMap's files, else a transverse Mercator
+        projection about the reference point (a kilometre away the difference to the tangent plane is below a
+        millimetre, in height 8 cm). Shots without a picture are among `skipped`.
+
+    Raises:
+        InputError: no such file, no shots, a shot without a known camera or pose.
+    """
+    path = _file(Path(root))
+    whole = _choose(_load(path), reconstruction, path)
+    shots = dict(sorted(whole["shots"].items()))
+    folder = _pictures(path, Path(root), images)
+    found = {name: folder.find(name) for name in shots}
+    skipped = {name: "there is no such picture" for name, picture in found.items() if picture is None}
+    names = [name for name, picture in found.items() if picture is not None]
+    sizes = {name: picture_size(found[name]) for name in names}
+    cameras = [_camera(whole, shots[name], sizes[name], path, name) for name in names]
+    points = np.array([point["coordinates"] for point in whole.get("points", {}).values()], float).reshape(-1, 3)
+    rgb = np.array([point.get("color", (128, 128, 128)) for point in whole.get("points", {}).values()])
+    views = PosedViews(
+        name=f"OpenSfM {path.parent.name}", names=tuple(names), image_paths=tuple(found[name] for name in names),
+        K=np.array([K for K, _ in cameras]).reshape(-1, 3, 3),
+        world_to_cam=np.array([_pose(shots[name], path, name) for name in names]).reshape(-1, 4, 4),
+        sizes=np.array([sizes[name] for name in names]).reshape(-1, 2), distortion=tuple(lens for _, lens in cameras),
+        skipped=skipped, georeference=_georeference(whole))
+    if len(points):
+        views = replace(views, points=points, points_rgb=np.clip(rgb, 0, 255).astype(np.uint8))
+    return views
+
+
+def _file(root: Path) -> Path:
+    if root.is_file():
+        return root
+    return next((root / name for name in _FILES if (root / name).is_file()), None) \
+        or require_file(root / _FILES[0], "OpenSfM reconstruction")
+
+
+def _load(path: Path) -> list[dict]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"this is no JSON ({error})", where=path, mend="Fetch it again") from None
+    values = [values] if isinstance(values, dict) else values
+    if not isinstance(values, list) or not any(isinstance(v, dict) and v.get("shots") for v in values):
+        raise InputError("there is no reconstruction with shots", where=path,
+                         mend="Give OpenSfM's reconstruction.json; an empty one means that no pictures were matched")
+    return values
+
+
+def _choose(values: list[dict], number: int | None, path: Path) -> dict:
+    if number is None:
+        return max(values, key=lambda v: len(v.get("shots", {})))
+    if not 0 <= number < len(values):
+        raise InputError(f"there is no reconstruction {number}", where=path, mend=f"Choose 0 to {len(values) - 1}")
+    return values[number]
+
+
+def _pictures(path: Path, root: Path, images: str | Path | None) -> PictureFolder:
+    bases = [root if root.is_dir() else root.parent, path.parent, path.parent.parent]
+    if images is None:
+        folders = [base / "images" for base in bases if (base / "images").is_dir()][:1] or bases[:1]
+    else:
+        folders = [base / images for base in bases if (base / images).is_dir()][:1]
+    if not folders:
+        raise InputError("there is no such folder of pictures", where=bases[0] / str(images),
+                         mend="Name it from the root")
+    return PictureFolder(folders)
+
+
+def _camera(whole: dict, shot: dict, size: tuple[int, int], path: Path, name: str):
+    """K [3, 3] for the picture as it is on the disk, and its lens."""
+    camera = whole.get("cameras", {}).get(shot.get("camera"))
+    if camera is None:
+        raise InputError(f"shot {name} has camera {shot.get('camera')!r}, which is not listed", where=path,
+                         mend="Add it to cameras, or remove the shot")
+    kind = str(camera.get("projection_type", "perspective")).lower()
+    if kind in _SPHERES:
+        return np.full((3, 3), np.nan), Distortion(SPHERICAL)
+    width, height = (float(camera.get(key) or side) for key, side in zip(("width", "height"), size, strict=True))
+    if abs(size[1] / height - size[0] / width) > 1.5 / min(width, height, *size):
+        raise InputError(f"the picture of shot {name} has {size[0]} x {size[1]} pixels, its camera "
+                         f"{width:g} x {height:g}: another shape", where=path, mend="It was cropped or turned")
+    fx = _number(camera, "focal_x" if "focal_x" in camera else "focal", path)
+    fy = _number(camera, "focal_y", path) if "focal_y" in camera else fx
+    if not (fx > 0 and fy > 0):
+        raise InputError(f"camera {shot['camera']!r} has focal lengths {fx} and {fy}", where=path,
+                         mend="They are above 0, in units of the longer side")
+    unit = max(size)
+    K = np.array([[fx * unit, 0, size[0] / 2 + _number(camera, "c_x", path, 0.0) * unit],
+                  [0, fy * unit, size[1] / 2 + _number(camera, "c_y", path, 0.0) * unit], [0, 0, 1]])
+    if kind not in _LENSES:
+        return K, Distortion(kind.upper())
+    model, keys = _LENSES[kind]
+    lens = Distortion(model, tuple(_number(camera, key, path, 0.0) for key in keys))
+    return K, None if lens.none else lens
+
+
+def _number(camera: dict, key: str, path: Path, default: float | None = None) -> float:
+    value = camera.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
+        raise InputError(f"a camera's {key} is {value!r}, expected a finite number", where=path, mend="Repair it")
+    return float(value)
+
+
+def _pose(shot: dict, path: Path, name: str) -> np.ndarray:
+    from scipy.spatial.transform import Rotation
+
+    try:
+        rotation, translation = (np.array(shot[key], np.float64) for key in ("rotation", "translation"))
+        good = rotation.shape == (3,) and translation.shape == (3,) \
+            and np.isfinite([*rotation, *translation]).all()
+    except (KeyError, TypeError, ValueError):
+        good = False
+    if not good:
+        raise InputError(f"shot {name} has no rotation and translation of three finite numbers each", where=path,
+                         mend="Repair or remove it")
+    pose = np.eye(4)
+    pose[:3, :3] = Rotation.from_rotvec(rotation).as_matrix()
+    pose[:3, 3] = translation
+    return pose
+
+
+def _georeference(whole: dict) -> Georeference:
+    place = whole.get("reference_lla")
+    if not isinstance(place, dict) or "latitude" not in place or "longitude" not in place:
+        return Georeference()
+    latitude, longitude = float(place["latitude"]), float(place["longitude"])
+    zone = min(int((longitude + 180) // 6) + 1, 60)
+    utm = f"EPSG:{(32600 if latitude >= 0 else 32700) + zone}"
+    east, north = transform([longitude, latitude], WGS84, utm)
+    altitude = float(place.get("altitude", 0.0))
+    if max(abs(east - round(east)), abs(north - round(north))) < _WHOLE_M:
+        return Georeference(utm, (float(round(east)), float(round(north)), altitude))
+    crs = f"+proj=tmerc +lat_0={latitude!r} +lon_0={longitude!r} +k=1 +x_0=0 +y_0=0 +datum=WGS84 +units=m +no_defs"
+    return Georeference(crs, (0.0, 0.0, altitude))
+
+
+def audit(root: str | Path) -> Audit:
+    """Look a project through: shots without a picture, pictures without a shot, each picture decoded, duplicates."""
+    root = Path(root)
+    counts = {"reconstructions": 0, "shots": 0, "pictures": 0, "points": 0}
+    try:
+        path = _file(root)
+        values = _load(path)
+        folder = _pictures(path, root, None)
+    except InputError as error:
+        return Audit("opensfm", root, counts, {}, (Finding("unreadable", "reconstruction.json", error.what),))
+    whole = _choose(values, None, path)
+    findings, used = [], set()
+    for name, shot in whole["shots"].items():
+        picture = folder.find(name)
+        if picture is None:
+            findings.append(Finding("missing", name, "a shot names it"))
+            continue
+        used.add(picture)
+        fault = picture_fault(picture)
+        try:
+            if fault:
+                findings.append(Finding(fault[0], picture.relative_to(root).as_posix(), fault[1]))
+            else:
+                _camera(whole, shot, picture_size(picture), path, name)
+            _pose(shot, path, name)
+        except InputError as error:
+            findings.append(Finding("value", path.relative_to(root).as_posix(), error.what))
+    if len(values) > 1:
+        findings.append(Finding("note", path.relative_to(root).as_posix(), f"{len(values)} reconstructions that are "
+                                f"not joined; the largest has {len(whole['shots'])} shots"))
+    beside = {picture.parent for picture in used}
+    findings += [Finding("unmatched", picture.relative_to(root).as_posix(), "no shot names it")
+                 for picture in folder.paths if picture not in used and picture.parent in beside]
+    counts = {"reconstructions": len(values), "shots": len(whole["shots"]), "pictures": len(used),
+              "points": len(whole.get("points", {}))}
+    return Audit("opensfm", root, counts, {}, (*findings, *duplicate_findings(sorted(used), root)))
