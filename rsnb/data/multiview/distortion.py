@@ -7,6 +7,7 @@ then applied. The formulas are those of OpenCV's `calib3d` and COLMAP's `models.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -122,39 +123,57 @@ def remove_intrinsics(K: np.ndarray, pixels: np.ndarray) -> np.ndarray:
 
 
 def ideal_intrinsics(K: np.ndarray, lens: Distortion, size: tuple[int, int]) -> np.ndarray:
-    """K [3, 3] of the picture without distortion: that of the file, its focal lengths made longer only as far as is
-    needed for every pixel to lie inside the real picture.
+    """K [3, 3] of the picture without distortion: the widest view of which every pixel lies inside the real picture.
+
+    Size and principal point stay, the focal lengths are scaled together (OpenCV's `getOptimalNewCameraMatrix` with
+    alpha 0 does the same, but moves the principal point and scales x and y apart).
 
     Args:
         K: of the real picture, pixel centres at +0.5.
         size: (width, height).
 
     Raises:
-        InputError: no such focal length below 20 times the file's: the coefficients belong to another picture.
+        InputError: no such focal lengths up to 20 times the file's: the coefficients belong to another picture.
     """
     width, height = size
     side = np.linspace(0.0, 1.0, _GRID)
-    corners = np.stack(np.meshgrid(0.5 + side * (width - 1), 0.5 + side * (height - 1)), axis=-1)
+    points = np.stack(np.meshgrid(0.5 + side * (width - 1), 0.5 + side * (height - 1)), axis=-1)
+    reach = valid_radius(lens)
+
+    def scaled(zoom: float) -> np.ndarray:
+        return K * np.array([[zoom, zoom, 1], [zoom, zoom, 1], [1, 1, 1]])
 
     def inside(zoom: float) -> bool:
-        longer = K * np.array([[zoom, zoom, 1], [zoom, zoom, 1], [1, 1, 1]])
-        real = apply_intrinsics(K, distort(lens, remove_intrinsics(longer, corners)))
-        grows = (np.diff(real[..., 0], axis=1) > 0).all() and (np.diff(real[..., 1], axis=0) > 0).all()
-        # half a pixel of border may be repeated: a lens that moves the corner by less costs no field of view
-        return bool(grows and (real >= 0).all() and (real <= [width, height]).all())
+        plane = remove_intrinsics(scaled(zoom), points)
+        real = apply_intrinsics(K, distort(lens, plane))
+        # the outermost half pixel of the real picture may be repeated
+        return bool((np.linalg.norm(plane, axis=-1) < reach).all() and (real >= 0).all()
+                    and (real <= [width, height]).all())
 
-    if inside(1.0):
-        return K
-    low, high = 1.0, 1.1
-    while not inside(high):
-        low, high = high, high * 1.25
-        if high > 20:
-            raise InputError(f"the lens coefficients {lens.coefficients} fold the picture over", where=lens.model,
-                             mend="Check that intrinsics and coefficients belong to this picture size")
-    for _ in range(24):
-        middle = (low + high) / 2
+    low, high = 0.1, 20.0
+    if not inside(high):
+        raise InputError(f"the lens coefficients {lens.coefficients} leave nothing of the picture", where=lens.model,
+                         mend="Check that intrinsics and coefficients belong to this picture size")
+    for _ in range(40):
+        middle = float(np.sqrt(low * high))
         low, high = (low, middle) if inside(middle) else (middle, high)
-    return K * np.array([[high, high, 1], [high, high, 1], [1, 1, 1]])
+    return scaled(high)
+
+
+@lru_cache(maxsize=64)
+def valid_radius(lens: Distortion) -> float:
+    """Largest distance from the axis on the ideal image plane (the tangent of the angle) up to which the lens maps
+    outwards. Beyond it polynomials fold the world back into the picture."""
+    angle = np.linspace(0.0, np.pi / 2, 4001)[:-1]
+    if lens.none or not lens.known:
+        return np.inf
+    radius = np.tan(angle)
+    along = np.zeros((len(radius), 2))
+    along[:, 0] = radius
+    back = distort(lens, -along)[:, 0]
+    both = (distort(lens, along)[:, 0] - back) / 2  # without the tangential part
+    fold = np.flatnonzero(np.diff(both) <= 0)
+    return float(radius[fold[0]]) if len(fold) else np.inf
 
 
 def source_pixels(K: np.ndarray, lens: Distortion, ideal_K: np.ndarray, size: tuple[int, int]) -> np.ndarray:

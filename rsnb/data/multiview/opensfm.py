@@ -1,8 +1,8 @@
 """OpenSfM and OpenDroneMap projects: `reconstruction.json` with normalised intrinsics and a place on Earth.
 
 Formats: opensfm.org/docs (reconstruction file, camera models). A shot's rotation is the axis-angle vector of world to
-camera, OpenCV axes. Intrinsics count in units of the picture's longer side from its middle, so that pixel = (normalised *
-max(w, h)) + size / 2 with pixel centres at +0.5.
+camera, OpenCV axes. Intrinsics count in units of the picture's longer side from its middle: pixel = normalised * max(w,
+h) + size / 2 with pixel centres at +0.5.
 
 The world is metres east, north, up of `reference_lla` where OpenSfM wrote the file. OpenDroneMap writes it again in UTM
 coordinates less an offset of whole metres, and puts the offset's latitude and longitude into `reference_lla` (it keeps

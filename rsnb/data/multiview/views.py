@@ -16,6 +16,7 @@ from rsnb.data.multiview.distortion import (
     distort,
     ideal_intrinsics,
     source_pixels,
+    valid_radius,
 )
 from rsnb.data.multiview.pictures import read_picture
 from rsnb.errors import InputError
@@ -119,12 +120,18 @@ class PosedViews:
             splits={part: tuple(n for n in members if n in names) for part, members in self.splits.items()})
 
     def project(self, name: str, points: np.ndarray) -> np.ndarray:
-        """Pixels [..., 2] of the picture file, distortion included, of world points [..., 3]; nan behind the camera."""
+        """Pixels [..., 2] of the picture file, distortion included, of world points [..., 3].
+
+        nan behind the camera and where the lens model no longer holds; else also outside the picture.
+        """
         i = int(self.index([name])[0])
         camera = np.asarray(points, np.float64) @ self.world_to_cam[i, :3, :3].T + self.world_to_cam[i, :3, 3]
         seen = camera[..., 2] > 0
         plane = camera[..., :2] / np.where(seen, camera[..., 2], np.nan)[..., None]
-        return apply_intrinsics(self.K[i], distort(self.distortion[i], plane))
+        lens = self.distortion[i]
+        if lens is not None:
+            plane = np.where(np.linalg.norm(plane, axis=-1, keepdims=True) < valid_radius(lens), plane, np.nan)
+        return apply_intrinsics(self.K[i], distort(lens, plane))
 
     def depth(self, name: str) -> np.ndarray:
         """[H, W] float32 z depth of a view in the unit of the poses, nan where unknown.
@@ -150,8 +157,8 @@ class PosedViews:
         Args:
             names: which views, or the name of a split; all if None.
             max_width: wider pictures are averaged down to this width, K with them; depth takes the nearest pixel.
-            undistort: pictures and K become those of a pinhole camera (longer focal lengths where that is needed to
-                fill the picture). False leaves the pixels as they are; K is then right near the middle only.
+            undistort: pictures and K become those of a pinhole camera, the widest one that the picture fills. False
+                leaves the pixels as they are; K is then right near the middle only.
             with_depth: also `z_depth`.
             background: grey 0..1 behind transparent pixels.
 
