@@ -171,7 +171,7 @@ def read_grid(path: str | Path) -> RasterGrid:
 
 
 def read_on_grid(path: str | Path, grid: RasterGrid | None = None, indexes: Sequence[int] | None = None,
-                 resampling: str = "auto") -> np.ndarray:
+                 resampling: str = "auto", nodata: float | None = None) -> np.ndarray:
     """Bands of a raster on a given grid; pixels are only copied where the grids fit each other.
 
     Args:
@@ -179,6 +179,7 @@ def read_on_grid(path: str | Path, grid: RasterGrid | None = None, indexes: Sequ
         grid: the grid wanted; None = the file's own. A window of the file's grid reads that window alone.
         indexes: bands, from 1; None = all.
         resampling: "nearest" for classes; "auto" is "average" onto pixels 1.5 times as large or more, else "bilinear".
+        nodata: a value that means no data although the file does not say so (0 in Sentinel-2's JPEG 2000).
 
     Returns:
         [B, H, W] float32, nan where the file has no data or does not reach.
@@ -194,7 +195,7 @@ def read_on_grid(path: str | Path, grid: RasterGrid | None = None, indexes: Sequ
         if max(indexes) > file.count or min(indexes) < 1:
             raise InputError(f"band {max(indexes)} is asked for, but the file has {file.count}", where=path)
         if grid is None or grid == own:
-            return _masked_read(file, indexes, (0, own.height), (0, own.width))
+            return _masked_read(file, indexes, (0, own.height), (0, own.width), nodata)
         if (grid.crs is None) != (own.crs is None):
             raise InputError("a raster without a coordinate system cannot be laid over one that has one", where=path)
         if grid.crs is None:
@@ -202,15 +203,18 @@ def read_on_grid(path: str | Path, grid: RasterGrid | None = None, indexes: Sequ
                              f"{grid.height} are wanted", where=path, mend="Bring the files to one size first")
         offset = _whole_offset(own, grid)
         if offset is not None:
-            return _copied(file, indexes, own, grid, offset)
-        return _warped(file, indexes, own, grid, resampling)
+            return _copied(file, indexes, own, grid, offset, nodata)
+        return _warped(file, indexes, own, grid, resampling, nodata)
 
 
-def _masked_read(file, indexes, rows, cols) -> np.ndarray:
+def _masked_read(file, indexes, rows, cols, nodata: float | None) -> np.ndarray:
     from rasterio.windows import Window
 
     window = Window(cols[0], rows[0], cols[1] - cols[0], rows[1] - rows[0])
-    return file.read(indexes, window=window, masked=True).astype(np.float32).filled(np.nan)
+    values = file.read(indexes, window=window, masked=True).astype(np.float32).filled(np.nan)
+    if nodata is not None:
+        values[values == nodata] = np.nan
+    return values
 
 
 def _whole_offset(own: RasterGrid, grid: RasterGrid) -> tuple[int, int] | None:
@@ -230,17 +234,17 @@ def _whole_offset(own: RasterGrid, grid: RasterGrid) -> tuple[int, int] | None:
     return round(row), round(col)
 
 
-def _copied(file, indexes, own: RasterGrid, grid: RasterGrid, offset: tuple[int, int]) -> np.ndarray:
+def _copied(file, indexes, own: RasterGrid, grid: RasterGrid, offset: tuple[int, int], nodata) -> np.ndarray:
     out = np.full((len(indexes), grid.height, grid.width), np.nan, np.float32)
     rows = max(0, offset[0]), min(own.height, offset[0] + grid.height)
     cols = max(0, offset[1]), min(own.width, offset[1] + grid.width)
     if rows[1] > rows[0] and cols[1] > cols[0]:
         inner = out[:, rows[0] - offset[0] : rows[1] - offset[0], cols[0] - offset[1] : cols[1] - offset[1]]
-        inner[...] = _masked_read(file, indexes, rows, cols)
+        inner[...] = _masked_read(file, indexes, rows, cols, nodata)
     return out
 
 
-def _warped(file, indexes, own: RasterGrid, grid: RasterGrid, resampling: str) -> np.ndarray:
+def _warped(file, indexes, own: RasterGrid, grid: RasterGrid, resampling: str, nodata) -> np.ndarray:
     from rasterio.transform import Affine
     from rasterio.warp import Resampling, reproject
 
@@ -256,7 +260,8 @@ def _warped(file, indexes, own: RasterGrid, grid: RasterGrid, resampling: str) -
     if resampling == "auto":
         resampling = "average" if _relative_size(own, grid) >= 1.5 else "bilinear"
     part = own.cropped(rows, cols)
-    reproject(_masked_read(file, indexes, rows, cols), out, src_transform=Affine(*part.transform), src_crs=own.crs,
+    values = _masked_read(file, indexes, rows, cols, nodata)
+    reproject(values, out, src_transform=Affine(*part.transform), src_crs=own.crs,
               src_nodata=np.nan, dst_transform=Affine(*grid.transform), dst_crs=grid.crs, dst_nodata=np.nan,
               resampling=Resampling[resampling])
     return out
