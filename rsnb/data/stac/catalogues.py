@@ -48,8 +48,7 @@ CATALOGUES = {c.name: c for c in (
         data_format="JP2 in SAFE folders",
         collections={"sentinel-1": "sentinel-1-grd", "sentinel-2": "sentinel-2-l2a",
                      "sentinel-3": "sentinel-3-olci-2-lfr-ntc", "sentinel-5p": "sentinel-5p-l2-no2-offl",
-                     "landsat": "landsat-c2-l2", "dem-30": "cop-dem-glo-30-dged-cog",
-                     "dem-90": "cop-dem-glo-90-dged-cog"}),
+                     "dem-30": "cop-dem-glo-30-dged-cog", "dem-90": "cop-dem-glo-90-dged-cog"}),
     Catalogue(
         "planetary_computer", "Planetary Computer (Microsoft)", "https://planetarycomputer.microsoft.com/api/stac/v1",
         data_needs="hrefs signed by its open token endpoint, which is done here; no account",

@@ -65,7 +65,9 @@ def open_catalogue(catalogue) -> OpenCatalogue:
     with stac_errors(known.url):
         values = io.read_json(known.url)
         kind = values.get("type")
-        links = {link.get("rel") for link in values.get("links", []) if isinstance(link, dict)}
+        # FedEO's landing page also has a search link that is no STAC search but an OpenSearch description
+        links = {link.get("rel") for link in values.get("links") or ()
+                 if isinstance(link, dict) and "opensearch" not in str(link.get("type"))}
         if not (isinstance(values.get("links"), list) and ("stac_version" in values or "search" in links)):
             raise InputError("the answer is no STAC catalogue", where=known.url,
                              mend="Give the landing page of a STAC API or a catalog.json")

@@ -61,7 +61,7 @@ class _Gathered:
 
     items: dict[tuple[str | None, str], object] = field(default_factory=dict)
     matched: int | None = 0
-    looked_at: int = 0
+    seen: set = field(default_factory=set)
     twice: int = 0
     complete: bool = True
     notes: list[str] = field(default_factory=list)
@@ -112,7 +112,6 @@ def _walk(opened: OpenCatalogue, matcher: Matcher, gathered: _Gathered) -> None:
             if link.rel == "child":
                 containers.append(target)
             else:
-                gathered.looked_at += 1
                 if matcher.fits(target):
                     gathered.items.setdefault((target.collection_id, target.id), target)
     gathered.matched = len(gathered.items)
@@ -131,28 +130,36 @@ def _ask_server(opened: OpenCatalogue, options: SearchOptions, matcher: Matcher,
         for page in _pages(opened.root, {**parameters, **area}):
             if matched is None:
                 matched = _matched(page)
-            fresh = 0
-            for feature in page["features"]:
-                gathered.looked_at += 1
-                item = _item(feature, gathered)
-                if item is None:
-                    continue
-                key = (item.collection_id, item.id)
-                gathered.twice += key in gathered.items
-                if key not in gathered.items and matcher.fits(item):
-                    gathered.items[key] = item
-                    found_here += 1
-                fresh += 1
+            seen = len(gathered.seen)
+            found_here += _gather(page, matcher, gathered)
             enough = found_here >= options.max_items and not sorts_here
-            if enough or gathered.looked_at >= SCAN_LIMIT or not fresh:
+            # a page with nothing new: a server that gives the same next page for ever
+            if enough or len(gathered.seen) in (seen, SCAN_LIMIT) or len(gathered.seen) > SCAN_LIMIT:
                 gathered.complete &= len(page["features"]) < parameters["limit"]
                 break
         gathered.matched = None if matched is None or gathered.matched is None else gathered.matched + matched
-    if filters_here:  # what the server counts is not what was asked for
+    if filters_here or gathered.matched is None:  # what the server counts, if it does, is not what was asked for
         gathered.matched = len(gathered.items) if gathered.complete else None
-    if gathered.looked_at >= SCAN_LIMIT:
-        gathered.notes.append(f"only the first {gathered.looked_at} items were looked at: ask for fewer days or a "
+    if len(gathered.seen) >= SCAN_LIMIT:
+        gathered.notes.append(f"only the first {len(gathered.seen)} items were looked at: ask for fewer days or a "
                               "smaller area")
+
+
+def _gather(page: dict, matcher: Matcher, gathered: _Gathered) -> int:
+    """Take in the items of a page that fit; how many were new."""
+    found = 0
+    for feature in page["features"]:
+        item = _item(feature, gathered)
+        if item is None:
+            continue
+        key = (item.collection_id, item.id)
+        if key in gathered.seen:
+            gathered.twice += key in gathered.items
+        elif matcher.fits(item):
+            gathered.items[key] = item
+            found += 1
+        gathered.seen.add(key)
+    return found
 
 
 def _parameters(client, options: SearchOptions) -> tuple[dict, bool, bool]:
@@ -206,7 +213,9 @@ def _item(feature: dict, gathered: _Gathered):
     import pystac
 
     try:
-        return pystac.Item.from_dict(feature, preserve_dict=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pystac tells what it could not bring to its newest version
+            return pystac.Item.from_dict(feature, preserve_dict=False)
     except Exception as error:  # one bad item of a page is no reason to lose the others
         name = feature.get("id", "an item") if isinstance(feature, dict) else "an item"
         gathered.notes.append(f"{name} is no valid item and was left out ({_first_line(error)})")
