@@ -18,6 +18,7 @@ from rsnb.mesh.shading import Sun
 from rsnb.mesh.sky import Sky
 
 Split = Literal["train", "val", "test"]
+ASIDE_M = 1.2  # nobody drives in the very middle of the road
 OVERCAST = Sky(zenith=(0.66, 0.69, 0.73), horizon=(0.84, 0.85, 0.87), glow_strength=0.0)
 
 
@@ -101,8 +102,8 @@ def choose_sites(district: District, wanted: dict[Split, int], tile_extent_m: fl
         InputError: the streets have no room for so many.
     """
     x0, y0, x1, y1 = district.bounds
-    inset = max(tile_extent_m / 2 + tile_offset_m, 12.0)
-    gap = tile_extent_m + 2 * tile_offset_m
+    inset = max(tile_extent_m / 2 + tile_offset_m + ASIDE_M, 12.0)
+    gap = tile_extent_m + 2 * (tile_offset_m + ASIDE_M)
     present = {split: n for split, n in wanted.items() if n > 0}
     room = x1 - x0 - 2 * inset - gap * (len(present) - 1)
     if not present or room < 10.0 * len(present):
@@ -126,7 +127,7 @@ def choose_sites(district: District, wanted: dict[Split, int], tile_extent_m: fl
 def _site(split: Split, stations: Stations, i: int, district: District, height_m: float, offset_m: float,
           rng: np.random.Generator) -> Site:
     heading = float(stations.heading[i])
-    aside = rng.uniform(-1.2, 1.2)  # nobody drives in the very middle of the road
+    aside = rng.uniform(-ASIDE_M, ASIDE_M)
     xy = stations.position[i, :2] + aside * np.array([np.cos(heading), -np.sin(heading)])
     position = np.array([*xy, float(district.terrain(*xy)) + height_m])
     radius, bearing = offset_m * np.sqrt(rng.uniform()), rng.uniform(0, 2 * np.pi)

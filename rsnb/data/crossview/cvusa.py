@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import math
 import re
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -147,12 +148,12 @@ def find_lists(root: Path) -> tuple[dict[str, Path], Path | None]:
     positions = None
     for folder in _LIST_FOLDERS:
         for path in sorted((root / folder).glob("*.csv")) if (root / folder).is_dir() else []:
-            first = next((line for line in path.read_text("utf-8-sig", errors="replace").splitlines()
-                          if line.strip()), "")
-            if path.stem.lower() == "all" or (first and re.fullmatch(r"[-+\d.eE,;\s]+", first)):
+            with open(path, encoding="utf-8-sig", errors="replace") as file:
+                head = [line.strip().lower() for line in islice(file, 3) if line.strip()]
+            if path.stem.lower() == "all" or (head and re.fullmatch(r"[-+\d.e,;\s]+", head[0])):
                 positions = positions or path
                 continue
-            if not any(suffix in first.lower() for suffix in PICTURES) and "19zl" not in path.name:
+            if not any(suffix in line for suffix in PICTURES for line in head) and "19zl" not in path.name:
                 continue  # some other table
             split = next((s for s in ("train", "val", "test") if s in path.stem.lower()), path.stem)
             lists.setdefault(split, path)

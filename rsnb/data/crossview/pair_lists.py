@@ -69,7 +69,7 @@ def read_pair_list(path: str | Path) -> list[Row]:
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        cells = tuple(c.strip().replace("\\", "/").removeprefix("./") for c in _cells(line))
+        cells = tuple(c.replace("\\", "/").removeprefix("./") for c in _cells(line))
         pictures = [c.lower().endswith(PICTURES) for c in cells[:2]]
         if not seen and not any(pictures):
             seen = True
@@ -89,7 +89,10 @@ def read_pair_list(path: str | Path) -> list[Row]:
 
 def _cells(line: str) -> list[str]:
     separator = next((s for s in ",;\t" if s in line), " ")
-    return [c for c in next(csv.reader([line], delimiter=separator, skipinitialspace=True)) if c.strip()]
+    cells = [c.strip() for c in next(csv.reader([line], delimiter=separator, skipinitialspace=True))]
+    while cells and not cells[-1]:
+        cells.pop()
+    return [c for c in cells if c] if separator == " " else cells
 
 
 def _checked_row(path: Path, number: int, cells: tuple[str, ...], pictures: list[bool]) -> Row:
