@@ -109,7 +109,7 @@ class Checker:
     def dotted(self, path: tuple) -> str:
         """`files.train.zip.sha256` for ("files", 0, "sha256"), where the first file's path is train.zip."""
         if len(path) > 1 and path[0] == "files":
-            return ".".join(["files", str(self.values["files"][path[1]].get("path", path[1])), *path[2:]])
+            return ".".join(["files", str(self.values["files"][path[1]].get("path", path[1])), *map(str, path[2:])])
         return ".".join(str(part) for part in path)
 
     def _keys(self, values: Mapping, path: tuple, keys: Mapping[str, Key], kind: str) -> None:
