@@ -76,3 +76,18 @@ def class_shares(scl: np.ndarray) -> dict[str, float]:
     counts = np.bincount(numbers[numbers > 0], minlength=len(SCL_CLASSES))
     total = max(int(counts.sum()), 1)
     return {c.name: float(counts[c.id] / total) for c in SCL_CLASSES if counts[c.id]}
+
+
+def clear_from_qa_pixel(bits: np.ndarray, snow_is_clear: bool = True) -> np.ndarray:
+    """Which pixels of Landsat Collection 2 show the ground, from its QA_PIXEL band.
+
+    Args:
+        bits: [..., H, W] unsigned integers: bit 0 fill, 1 dilated cloud, 2 cirrus, 3 cloud, 4 cloud shadow, 5 snow
+            (USGS Landsat 8-9 Collection 2 Level 2 guide, table 6-3).
+        snow_is_clear: as for Sentinel-2, where class 11 is kept.
+
+    Returns:
+        [..., H, W] bool.
+    """
+    masked = 0b011111 if snow_is_clear else 0b111111
+    return (np.asarray(bits).astype(np.int64) & masked) == 0

@@ -101,7 +101,7 @@ def pixel_size_m(item, asset) -> float | None:
 
 
 def _match(item, key: str, asset, wanted: str, name: str) -> tuple | None:
-    """(how well, the asset) if it holds the band: 0 by its key, 1 by its number or its one band, 3 as one of several."""
+    """(how well, the asset) if it holds the band: 0 by its key, 1 by number or its one band, 3 as one of several."""
     plain = plain_key(key)
     roles = set(asset.roles or ())
     if name.lower() == key.lower() or wanted == plain:

@@ -41,7 +41,7 @@ def plain_key(key: str) -> str:
 
 
 def s2_band(text: str) -> str:
-    """A Sentinel-2 band id, lower case with two digits ("B4" and "04" become b04, "B8A" b8a); other texts as they are."""
+    """A Sentinel-2 band id, lower case with two digits: "B4" and "04" become b04, "B8A" b8a; others as they are."""
     match = _S2_BAND.fullmatch(text)
     if not match:
         return text.lower()

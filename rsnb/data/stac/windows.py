@@ -20,9 +20,11 @@ import numpy as np
 from rsnb.data.raster import Bbox, RasterGrid, box_to_crs, checked_box, grid_of, same_crs
 from rsnb.data.stac.access import Access, Opened
 from rsnb.errors import InputError
+from rsnb.files import require_file
 
-# What may be asked for beside a file when its georeference is looked for.
-SIDE_CARS = ".tif,.tiff,.jp2,.j2k,.vrt,.png,.xml,.tfw,.tifw,.tiffw,.j2w,.jp2w,.wld,.prj,.ovr"
+# What may be asked for beside a file when its georeference is looked for: the likely one first, world files after.
+RASTERS = ".tif,.tiff,.jp2,.j2k,.vrt,.png"
+SIDE_CARS = (f"{RASTERS},.xml", f"{RASTERS},.xml,.tfw,.tifw,.tiffw,.j2w,.jp2w,.wld,.prj")
 RESAMPLING = ("nearest", "bilinear", "cubic", "average")
 
 
@@ -60,16 +62,18 @@ def open_href(href: str, access: Access | None = None) -> Iterator:
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
     opened = (access or Access()).open(href)
+    if opened.is_local and not opened.label.startswith("/vsi"):
+        require_file(opened.target.reveal(), "raster")
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
-            stack.enter_context(rasterio.Env(**_options(opened, side_cars=opened.is_local)))
-            file = rasterio.open(opened.target.reveal())
-            if not _has_place(file) and not opened.is_local:
-                file.close()
-                stack.enter_context(rasterio.Env(**_options(opened, side_cars=True)))
+            for side_cars in SIDE_CARS[-1:] if opened.is_local else ("", *SIDE_CARS):
+                stack.enter_context(rasterio.Env(**_options(opened, side_cars)))
                 file = rasterio.open(opened.target.reveal())
+                if _has_place(file) or side_cars == SIDE_CARS[-1]:
+                    break
+                file.close()
             stack.enter_context(file)
             yield file
         except RasterioError as error:
@@ -105,13 +109,13 @@ def read_window(href: str, bbox: Bbox | None = None, crs: str | None = None,
         if bbox is not None:
             checked_box(bbox)
             if crs is not None and own.crs is None:
-                raise InputError("the raster has no coordinate system", where=_bare(href), mend="Ask for pixels instead")
+                raise InputError("the raster has no coordinate system", where=_bare(href), mend="Ask for pixels")
         rows, cols = ((0, own.height), (0, own.width)) if bbox is None else own.window(bbox, crs)
         return _padded(file, own, band, rows, cols)
 
 
 def read_onto(href: str, grid: RasterGrid, band: int = 1, resampling: str = "bilinear",
-              access: Access | None = None) -> WindowRead:
+              access: Access | None = None, nodata: float | None = None) -> WindowRead:
     """A raster on another grid; where it is coarser, an overview of the file is read instead of its finest pixels.
 
     Args:
@@ -120,6 +124,7 @@ def read_onto(href: str, grid: RasterGrid, band: int = 1, resampling: str = "bil
         band: from 1.
         resampling: "nearest" for classes, "bilinear", "cubic" or "average".
         access: how to sign and log in.
+        nodata: number that means nothing, where the file itself names none.
 
     Returns:
         `values` in the file's type for "nearest", else float32. Nothing valid where the file does not reach the grid.
@@ -139,13 +144,13 @@ def read_onto(href: str, grid: RasterGrid, band: int = 1, resampling: str = "bil
                              mend="Its side-car file (.aux.xml, .tfw) may be missing")
         level = _overview(file, band, own, grid)
         if level is None:
-            return _warped(file, band, grid, resampling)
+            return _warped(file, band, grid, resampling, nodata)
         with rasterio.open(file.name, overview_level=level) as smaller:
-            return _warped(smaller, band, grid, resampling)
+            return _warped(smaller, band, grid, resampling, nodata)
 
 
-def _options(opened: Opened, side_cars: bool) -> dict:
-    """GDAL's configuration for one href (gdal.org: Configuration options, /vsicurl/)."""
+def _options(opened: Opened, side_cars: str) -> dict:
+    """GDAL's configuration for one href (gdal.org: Configuration options, /vsicurl/); `side_cars`: suffixes, or ""."""
     options = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
                "GDAL_HTTP_MULTIPLEX": "YES", "GDAL_HTTP_MAX_RETRY": "3", "GDAL_HTTP_RETRY_DELAY": "0.5",
                "GDAL_HTTP_CONNECTTIMEOUT": "10", "GDAL_HTTP_TIMEOUT": "60", "VSI_CACHE": "TRUE",
@@ -153,15 +158,15 @@ def _options(opened: Opened, side_cars: bool) -> dict:
     if side_cars:
         options["GDAL_DISABLE_READDIR_ON_OPEN"] = "TRUE"
         target = opened.target.reveal()
-        if not opened.is_local and "?" not in target and target.lower().endswith(tuple(SIDE_CARS.split(","))):
-            options["CPL_VSIL_CURL_ALLOWED_EXTENSIONS"] = SIDE_CARS
+        if not opened.is_local and "?" not in target and target.lower().endswith(tuple(RASTERS.split(","))):
+            options["CPL_VSIL_CURL_ALLOWED_EXTENSIONS"] = side_cars
     if opened.headers:
         options["GDAL_HTTP_HEADERS"] = "\r\n".join(f"{k}: {v.reveal()}" for k, v in opened.headers.items())
     return options
 
 
 def _has_place(file) -> bool:
-    return file.crs is not None and not file.transform.is_identity or bool(file.gcps[0]) or bool(file.rpcs)
+    return (file.crs is not None and not file.transform.is_identity) or bool(file.gcps[0]) or bool(file.rpcs)
 
 
 def _require_band(file, band: int, href: str) -> None:
@@ -196,7 +201,7 @@ def _overview(file, band: int, own: RasterGrid, grid: RasterGrid) -> int | None:
     return fitting[-1] if fitting else None
 
 
-def _warped(file, band: int, grid: RasterGrid, resampling: str) -> WindowRead:
+def _warped(file, band: int, grid: RasterGrid, resampling: str, nodata: float | None) -> WindowRead:
     from rasterio.transform import Affine
     from rasterio.warp import Resampling, reproject
 
@@ -215,14 +220,15 @@ def _warped(file, band: int, grid: RasterGrid, resampling: str) -> WindowRead:
     rows = max(0, rows[0] - pad), min(own.height, rows[1] + pad)
     cols = max(0, cols[0] - pad), min(own.width, cols[1] + pad)
     part = _padded(file, own, band, rows, cols)
+    valid = part.valid if nodata is None or file.nodata is not None else part.valid & (part.values != nodata)
     places = {"src_transform": Affine(*part.grid.transform), "src_crs": own.crs,
               "dst_transform": Affine(*grid.transform), "dst_crs": grid.crs}
     if nearest:  # values and their validity apart, so that no number has to stand for "nothing"
-        values, valid = np.zeros(shape, kind), np.zeros(shape, np.uint8)
+        values, there = np.zeros(shape, kind), np.zeros(shape, np.uint8)
         reproject(part.values, values, resampling=Resampling.nearest, **places)
-        reproject(part.valid.astype(np.uint8), valid, resampling=Resampling.nearest, **places)
-        return WindowRead(values, valid.astype(bool), grid, file.nodata, lossy)
-    source = np.where(part.valid, part.values, np.nan).astype(np.float32)
+        reproject(valid.astype(np.uint8), there, resampling=Resampling.nearest, **places)
+        return WindowRead(values, there.astype(bool), grid, file.nodata, lossy)
+    source = np.where(valid, part.values, np.nan).astype(np.float32)
     out = np.full(shape, np.nan, np.float32)
     reproject(source, out, src_nodata=np.nan, dst_nodata=np.nan, resampling=Resampling[resampling], **places)
     return WindowRead(out, np.isfinite(out), grid, file.nodata, lossy)

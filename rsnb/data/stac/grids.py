@@ -1,0 +1,74 @@
+"""The grid of a stack: one coordinate system, one pixel size, aligned with the pixels that the items have."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from rsnb.data.raster import Bbox, RasterGrid, same_crs
+from rsnb.errors import InputError
+
+
+def utm_crs(lon: float, lat: float) -> str:
+    """EPSG code of the UTM zone of a place in degrees (WGS 84), without the exceptions of Norway and Svalbard."""
+    zone = int((lon + 180) // 6) % 60 + 1
+    return f"EPSG:{(32600 if lat >= 0 else 32700) + zone}"
+
+
+def item_crs(item) -> str | None:
+    """Projected coordinate system that an item states for its rasters, or None (also where it states degrees)."""
+    stated = [item.properties, *(asset.extra_fields for asset in item.assets.values())]
+    for fields in stated:
+        code = fields.get("proj:code") or (f"EPSG:{fields['proj:epsg']}" if fields.get("proj:epsg") else None)
+        if code and code.upper() not in ("EPSG:4326", "OGC:CRS84"):
+            return code
+    return None
+
+
+def box_in(bbox: Bbox, source: str, target: str) -> Bbox:
+    """The box of another system that holds a box; of degrees, west > east crosses the antimeridian.
+
+    Raises:
+        InputError: a system that is not known, or a box that has no place in it.
+    """
+    from pyproj import Transformer
+    from pyproj.exceptions import CRSError, ProjError
+
+    west, south, east, north = bbox
+    if west > east:
+        east += 360
+    s = np.linspace(0, 1, 33)
+    xs = np.concatenate([west + (east - west) * s, west + 0 * s, east + 0 * s, west + (east - west) * s])
+    ys = np.concatenate([south + 0 * s, south + (north - south) * s, south + (north - south) * s, north + 0 * s])
+    if east > 180 and bbox[0] > bbox[2]:
+        xs = (xs + 180) % 360 - 180
+    try:
+        x, y = Transformer.from_crs(source, target, always_xy=True).transform(xs, ys, errcheck=True)
+    except (CRSError, ProjError) as error:
+        raise InputError(f"the box cannot be taken from {source} to {target} ({error})", where="crs",
+                         mend="Use an EPSG code whose area holds the box, such as the UTM zone") from None
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise InputError(f"the box has no place in {target}", where="crs", mend="Use the UTM zone of the box")
+    return float(x.min()), float(y.min()), float(x.max()), float(y.max())
+
+
+def aligned_grid(box: Bbox, crs: str, resolution: float, native: RasterGrid | None = None) -> RasterGrid:
+    """Square pixels that cover a box.
+
+    Args:
+        box: in `crs`.
+        crs: of the grid.
+        resolution: side of a pixel in units of `crs`.
+        native: where it has the same coordinate system, pixel corners fall together with its corner; else they are
+            multiples of the resolution.
+    """
+    aligned = native is not None and native.crs is not None and same_crs(native.crs, crs)
+    x0, y0 = (native.transform[2], native.transform[5]) if aligned else (0.0, 0.0)
+    tiny = 1e-6  # a box on pixel corners must not gain a row by rounding
+    first_col = math.floor((box[0] - x0) / resolution + tiny)
+    first_row = math.floor((y0 - box[3]) / resolution + tiny)
+    cols = max(math.ceil((box[2] - x0) / resolution - tiny) - first_col, 1)
+    rows = max(math.ceil((y0 - box[1]) / resolution - tiny) - first_row, 1)
+    transform = (resolution, 0.0, x0 + first_col * resolution, 0.0, -resolution, y0 - first_row * resolution)
+    return RasterGrid(rows, cols, transform, crs)
