@@ -91,6 +91,56 @@ def city(
 
 
 @app.command()
+def fetch(
+    names: Annotated[list[str] | None, typer.Argument(
+        metavar="NAME...", help="Manifests: data sets, weights or catalogues. Without any, they are listed.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every manifest.")] = False,
+    dry: Annotated[bool, typer.Option("--dry", help="Only say what would be done; needs no network.")] = False,
+    verify: Annotated[bool, typer.Option(
+        "--verify", help="Hash everything again, unpacked files too, whatever the records say.")] = False,
+    audit: Annotated[bool, typer.Option(
+        "--audit", help="Then look the folder through: files missing, unreadable, twice there, or too few.")] = False,
+    only: Annotated[list[str] | None, typer.Option(
+        "--only", metavar="GLOB", help="Only files like this, optional ones too; may be repeated.")] = None,
+    root: Annotated[Path | None, typer.Option(
+        "--root", help="Data folder; $RSNB_DATA, or data/ in the clone, if not given.")] = None,
+) -> None:
+    """Download data sets and weights: what is missing, resumed after a kill, verified, unpacked.
+
+    First the plan is printed. What is behind a form, a mail or an account is explained: put the archive where it says,
+    and fetch again. The exit code is 1 if a file failed, or if a named data set still waits for a person.
+    """
+    from rsnb.data.manifest import manifest_names, read_manifest
+    from rsnb.runs.places import data_folder
+
+    if not names and not everything:
+        _list_manifests()
+        return
+    from rsnb.data.download.fetch import fetch as fetch_one
+    from rsnb.data.download.fetch import plan_fetch
+
+    known = manifest_names()
+    folder, failed = data_folder(root), False
+    for name in names or []:
+        if name not in known:
+            raise InputError(f"there is no manifest {name!r}", where="fetch", mend=f"Choose among: {', '.join(known)}")
+    for name in dict.fromkeys([*(names or []), *(known if everything else [])]):
+        try:
+            manifest = read_manifest(name)
+            out.print(plan_fetch(manifest, folder, only or []).text(), soft_wrap=True)
+            if not dry:
+                result = fetch_one(manifest, folder, verify, progress=sys.stderr.isatty(), only=only or [])
+                out.print(result.text(), soft_wrap=True, end="\n" if result.text() else "")
+                failed |= not (result.ok if everything else result.complete)
+            if audit:
+                failed |= not _audit(name, folder / name)
+        except InputError as error:
+            failed = True
+            err.print(Text("rsnb:", "bold red"), f"{name}: {error}", soft_wrap=True)
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
 def run(
     notebook: Annotated[str | None, typer.Argument(
         help="Number or name of a notebook (02, 02_mesh_rendering), or the path of an .ipynb file.")] = None,
@@ -181,6 +231,38 @@ def table(
     for row in rows:
         shown.add_row(*(tables.cell_text(value) for value in row.values()))
     out.print(shown)
+
+
+def _list_manifests() -> None:
+    """What can be fetched, and how one gets it."""
+    from rsnb.data.manifest import manifest_names, read_manifest
+
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("name", "kind", "access", "what it is"):
+        shown.add_column(column, no_wrap=column != "what it is", overflow="fold")
+    for name in manifest_names():
+        try:
+            manifest = read_manifest(name)
+            shown.add_row(Text(name), manifest.kind, manifest.access, Text(manifest.title))
+        except InputError as error:
+            shown.add_row(Text(name), "?", "?", Text(str(error)))
+    out.print(shown)
+    out.print("`rsnb fetch NAME --dry` says what a fetch would do.")
+
+
+def _audit(name: str, folder: Path) -> bool:
+    """Print what an audit of a data set's folder finds; whether it found nothing wrong."""
+    from rsnb.data.audit import AUDITS, audit
+
+    if name not in AUDITS:
+        out.print(f"{name}: there is no audit for this format", soft_wrap=True)
+        return True
+    if not folder.is_dir():
+        out.print(f"{name}: nothing to audit, there is no folder {folder}", soft_wrap=True)
+        return True
+    found = audit(name, folder)
+    out.print(found.text(), soft_wrap=True)
+    return found.ok
 
 
 def _run_one(todo, force: bool, timeout: float | None) -> int:

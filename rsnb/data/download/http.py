@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -63,21 +64,25 @@ def download(urls: str | Sequence[str], path: str | Path, *, sha256: str | None 
     if not urls:
         raise InputError("there is no address to download it from", where=path, mend="Give at least one URL")
     expected = Expected(sha256.lower() if sha256 else None, md5.lower() if md5 else None, bytes)
+    with claim_target(path, options) as part:
+        if path.is_file() and (part.waited or fits(path, expected)):
+            check(path, expected, "another process wrote other bytes")
+            part.discard()
+            return Downloaded(path, sha256_of(path), path.stat().st_size)
+        url = _from_mirrors(urls, part, expected, options)
+        part.discard()
+        sync_folder(path.parent)
+    return Downloaded(path, expected.sha256 or sha256_of(path), path.stat().st_size, show_url(url))
+
+
+@contextmanager
+def claim_target(path: Path, options: HttpOptions) -> Iterator[Part]:
+    """`parts.claim`, with the disk's refusals as errors that say what to do."""
     try:
         with claim(path, options.wait_s, log.warning) as part:
-            if path.is_file() and (part.waited or _fits(path, expected)):
-                _check(path, expected)
-                part.discard()
-                return Downloaded(path, _digest(path), path.stat().st_size)
-            url = _from_mirrors(urls, part, expected, options)
-            part.discard()
-            sync_folder(path.parent)
-    except InputError:
-        raise
+            yield part
     except OSError as error:
         raise disk_error(error, path) from None
-    found = expected.sha256 or _digest(path)
-    return Downloaded(path, found, path.stat().st_size, show_url(url))
 
 
 class ResumingDownloader:
@@ -108,7 +113,7 @@ class ResumingDownloader:
             fill(self.part, url, self.expected, self.options)
             _link(self.part.path, output_file)
             return None
-        with claim(self._target(url, output_file, pooch), self.options.wait_s, log.warning) as part:
+        with claim_target(self._target(url, output_file, pooch), self.options) as part:
             fill(part, url, self.expected, self.options)
             os.replace(part.path, output_file)
             part.discard()
@@ -190,19 +195,26 @@ def checksum_error(path: Path, expected: Expected, actual: str, what: str) -> Ch
     return error
 
 
-def _fits(path: Path, expected: Expected) -> bool:
-    """Whether a file that was there before is the one, as far as anything is known of it."""
+def fits(path: Path, expected: Expected) -> bool:
+    """Whether a file is the one, as far as anything is known of it."""
     if expected.bytes not in (None, path.stat().st_size):
         return False
-    return expected.known_hash is None or _digest(path, expected.algorithm) == expected.digest
+    return expected.known_hash is None or sha256_of(path, expected.algorithm) == expected.digest
 
 
-def _check(path: Path, expected: Expected) -> None:
-    if not _fits(path, expected):
-        raise checksum_error(path, expected, _digest(path, expected.algorithm), "another process wrote other bytes")
+def check(path: Path, expected: Expected, what: str) -> None:
+    """Raise ChecksumError unless a file is the one; `what` begins the message."""
+    if expected.bytes not in (None, path.stat().st_size):
+        raise ChecksumError(f"{what}: {path.stat().st_size} bytes, expected {expected.bytes}", where=path,
+                            mend="Remove it and fetch it again")
+    if expected.known_hash is not None:
+        actual = sha256_of(path, expected.algorithm)
+        if actual != expected.digest:
+            raise checksum_error(path, expected, actual, what)
 
 
-def _digest(path: Path, algorithm: str = "sha256") -> str:
+def sha256_of(path: Path, algorithm: str = "sha256") -> str:
+    """Hex digest of a file."""
     with open(path, "rb") as file:
         return file_digest(file, algorithm).hexdigest()
 
