@@ -51,17 +51,29 @@ def read_picture(path: str | Path, background: float = 1.0) -> np.ndarray:
     path = require_file(path, "picture")
     try:
         with Image.open(path) as picture:
+            # Pillow drops the lower half of 16-bit colours without a word
+            deep = picture.mode in ("RGB", "RGBA") and ";16" in str(picture.tile[:1])
             if picture.mode in ("P", "PA", "LA", "La", "RGBa") or "transparency" in picture.info:
                 picture = picture.convert("RGBA")
             elif picture.mode in ("1", "CMYK", "YCbCr", "LAB", "HSV"):
                 picture = picture.convert("RGB")
-            array = np.asarray(picture)
+            array = _sixteen_bit(path) if deep else np.asarray(picture)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         if path.suffix.lower() not in (".tif", ".tiff"):
             raise InputError(f"this is no whole picture ({error})", where=path,
                              mend="Fetch it again, or remove it and its camera") from None
         array = _tiff(path)
     return np.ascontiguousarray(_as_rgb(array, path, background).transpose(2, 0, 1))
+
+
+def _sixteen_bit(path: Path) -> np.ndarray:
+    """[H, W, 3 or 4] uint16."""
+    import cv2
+
+    array = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if array is None:
+        raise InputError("this is no whole picture", where=path, mend="Fetch it again, or remove it and its camera")
+    return cv2.cvtColor(array, cv2.COLOR_BGRA2RGBA if array.shape[2] == 4 else cv2.COLOR_BGR2RGB)
 
 
 def _tiff(path: Path) -> np.ndarray:
