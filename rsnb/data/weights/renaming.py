@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 import numpy as np
@@ -102,8 +103,6 @@ def _bare(key: str) -> str:
 
 
 def _alike(key: str, table: Mapping[str, Becomes]) -> str:
-    from difflib import get_close_matches
-
     return next(iter(get_close_matches(key, table, n=1, cutoff=0.0)), next(iter(table)))
 
 
