@@ -48,7 +48,6 @@ class Observation:
         acquisition: its circumstances.
         images: {band: [h, w] float32 reflectance}, each band in its native pixels.
         scl: [h, w] uint8 scene classification in 20 m pixels, with mistakes.
-        true_scl: [h, w] uint8 in 20 m pixels, without.
         clouds: the truth in 10 m pixels.
         day: the truth below them.
     """
@@ -56,7 +55,6 @@ class Observation:
     acquisition: Acquisition
     images: dict[str, np.ndarray]
     scl: np.ndarray
-    true_scl: np.ndarray
     clouds: CloudCover
     day: TrueDay
 
@@ -129,6 +127,4 @@ def observe(truth: SeriesTruth, acquisition: Acquisition, shape: tuple[int, int]
         images |= dict(zip(names, np.maximum(seen, 1e-4), strict=True))
     size = native(20)
     what = day.image(size, ("red", "nir", "swir16"), 1.0), day.light(size), np.where(day.water(size) > 0.5, 6, 0)
-    coarse = clouds.resized(size)
-    true_scl = classify(coarse, *what, rng, mistakes=False)
-    return Observation(acquisition, images, classify(coarse, *what, rng), true_scl, clouds, day)
+    return Observation(acquisition, images, classify(clouds.resized(size), *what, rng), clouds, day)

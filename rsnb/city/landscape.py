@@ -109,7 +109,7 @@ class Landscape:
         depth = np.maximum(np.where(lake > _LAKE, 30.0, (lake - _LAKE) * 400.0), -river)
         where = depth > -5.0
         wet = depth[where] > 0
-        ripple = 1.0 + self._waves(x, y, 22, (25, 120), 0.03)[where]
+        ripple = 1.0 + self._waves(x, y, 22, (60, 900), 0.015)[where]
         key = np.where(wet, self._key(WATER, np.zeros(wet.shape, np.int64)), self._key(REEDS, np.zeros_like(wet, int)))
         return where, key, np.where(wet, 0.0, 1.0), np.where(wet, ripple, 1.0)
 

@@ -5,7 +5,7 @@
                           <place>-<n>.metadata         JSON: n, lon, lat, bounds, lowres_date, highres_date, delta ...
     hr_dataset/12bit/<place>/<place>_pan.tiff          1054 x 1054 uint16, 1.5 m; a CRS but no transform, as published
                             <place>_rgbn.tiff          263 x 263 x 4 uint16, 6 m, red green blue nir
-    truth/<place>/scene.npz                            all that `truth_image` needs, for evaluation only
+    truth/<place>/scene.npz                            for evaluation only, see `true_images.truth_image`
                   series.json                          dates, shifts, cloud heights, places of changes
                   <place>-<n>-clouds.tif               bands cloud, cloud shadow (0, 1), opacity x 200, shade x 200
                   <place>-high-resolution.tif          true red green blue nir x 10000 at the date of the SPOT picture
@@ -24,16 +24,17 @@ from pathlib import Path
 
 import numpy as np
 
-from rsnb.city.acquisitions import OVERPASS, Acquisition, Observation, observe, plan_acquisitions
+from rsnb.city.acquisitions import Acquisition, Observation, observe, plan_acquisitions
 from rsnb.city.district import build_district
 from rsnb.city.landscape import Landscape
 from rsnb.city.options import CORE_M, GEOREFERENCE, CityOptions, check_index, core_bounds
 from rsnb.city.seasons import BANDS
 from rsnb.city.sensor import Sensor, nearest
-from rsnb.city.series import Grid, SeriesTruth, build_truth, load_truth
+from rsnb.city.series import Grid, SeriesTruth, build_truth
 from rsnb.city.store import ensure_built
+from rsnb.city.true_images import at_overpass
 from rsnb.errors import InputError
-from rsnb.files import atomic_path, require_file, write_text
+from rsnb.files import atomic_path, write_text
 
 HR_M = 1.5
 # SPOT-like 12-bit numbers = offset + gain (reflectance x transmitted + path radiance), by band.
@@ -100,40 +101,6 @@ def write_worldstrat(folder: Path, options: WorldStratOptions) -> None:
         x, y = 500.0 + 4200.0 * k, 500.0 - 3100.0 * k
         truth = build_truth(_grid(x, y, options), Landscape(options.city.seed + 101 + k), city=options.city)
         write_place(folder, f"Country-{options.city.seed:02d}{k:02d}", truth, options, 50 + k)
-
-
-def truth_image(folder: str | Path, place: str, date, shape: tuple[int, int] | None = None,
-                gsd_m: float | None = None, bands: tuple[str, ...] = BANDS) -> np.ndarray:
-    """[B, h, w] float32 true reflectance of a place on any date, free of clouds, blur, shift and noise.
-
-    Args:
-        folder: of the data set.
-        place: a folder's name below `truth`.
-        date: anything numpy takes for a date; a day without a time means the hour of the satellite's pass.
-        shape: pixels over the footprint that all pictures of the place share; or
-        gsd_m: their size. Neither: the fine grid's own pixels.
-        bands: of `seasons.BANDS`.
-
-    Raises:
-        InputError: an unknown place or band, or a date by night.
-    """
-    return place_truth(folder, place).image(at_overpass(date), shape, bands) if gsd_m is None else _at_gsd(
-        place_truth(folder, place), date, gsd_m, bands)
-
-
-def place_truth(folder: str | Path, place: str) -> SeriesTruth:
-    """The truth of a place; see `truth_image`."""
-    return load_truth(require_file(Path(folder) / "truth" / place / "scene.npz", "truth of a place"))
-
-
-def at_overpass(date) -> np.datetime64:
-    """A date with its time, or the hour of the satellite's pass on a day without one."""
-    date = np.datetime64(date)
-    return date.astype("datetime64[s]") + OVERPASS if np.datetime_data(date)[0] in ("Y", "M", "W", "D") else date
-
-
-def _at_gsd(truth: SeriesTruth, date, gsd_m: float, bands) -> np.ndarray:
-    return truth.image(at_overpass(date), truth.shape_at(gsd_m), bands)
 
 
 def _grid(x: float, y: float, options: WorldStratOptions) -> Grid:

@@ -1,0 +1,53 @@
+"""The true image of a place of a built series on any date: for evaluation, never for training or input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from rsnb.city.acquisitions import OVERPASS
+from rsnb.city.seasons import BANDS
+from rsnb.city.series import SeriesTruth, load_truth
+from rsnb.errors import InputError
+
+
+def truth_image(folder: str | Path, place: str, date, shape: tuple[int, int] | None = None,
+                gsd_m: float | None = None, bands: tuple[str, ...] = BANDS) -> np.ndarray:
+    """[B, h, w] float32 true reflectance of a place on any date, free of clouds, blur, shift and noise.
+
+    Args:
+        folder: of a data set that `ensure_worldstrat` or `ensure_catalogue` built.
+        place: a folder's name below its `truth`: a WorldStrat place, or a catalogue's "wide" or "near".
+        date: anything numpy takes for a date; a day without a time means the hour of the satellite's pass.
+        shape: pixels over the footprint that all pictures of the place share; or
+        gsd_m: the size of a pixel, rounded so that whole pixels fill the footprint. Neither: the fine grid's own.
+        bands: of `seasons.BANDS`.
+
+    Raises:
+        InputError: an unknown place or band, both a shape and a pixel size, or a date by night.
+    """
+    if shape is not None and gsd_m is not None:
+        raise InputError("both a shape and a pixel size are given", where="truth_image", mend="Give one of them")
+    truth = place_truth(folder, place)
+    if gsd_m is not None:
+        shape = truth.shape_at(gsd_m)
+    return truth.image(at_overpass(date), shape, bands)
+
+
+def place_truth(folder: str | Path, place: str) -> SeriesTruth:
+    """All that is known of a place; see `truth_image`."""
+    path = Path(folder) / "truth" / place / "scene.npz"
+    if not path.is_file():
+        known = sorted(p.parent.name for p in (Path(folder) / "truth").glob("*/scene.npz"))
+        raise InputError(f"there is no place {place!r}", where=folder,
+                         mend=f"Known are {', '.join(known)}" if known else "This is no folder of a built series")
+    return load_truth(path)
+
+
+def at_overpass(date) -> np.datetime64:
+    """A date with its time, or the hour of the satellite's pass on a day without one."""
+    date = np.datetime64(date)
+    if np.isnat(date):
+        raise InputError("the date is missing", where="date", mend="Give one, for example 2022-06-20")
+    return date.astype("datetime64[s]") + OVERPASS if np.datetime_data(date)[0] in ("Y", "M", "W", "D") else date
