@@ -23,7 +23,7 @@ def read_items(path: str | Path) -> tuple:
     """
     import pystac
 
-    from rsnb.data.stac.odata import is_odata, parse_odata
+    from rsnb.data.stac.odata import adopt_eodag, is_odata, parse_odata
 
     path = require_file(path, "item file")
     try:
@@ -44,7 +44,7 @@ def read_items(path: str | Path) -> tuple:
             name = feature.get("id", f"number {number}") if isinstance(feature, dict) else f"number {number}"
             raise InputError(f"item {name} is no STAC item ({type(error).__name__}: {error})", where=path,
                              mend="A STAC item is a GeoJSON Feature with id, properties and assets") from None
-        items.append(item)
+        items.append(adopt_eodag(item))
     return tuple(items)
 
 
