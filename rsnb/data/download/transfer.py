@@ -101,7 +101,7 @@ def fill(part: Part, url: str, expected: Expected, options: HttpOptions) -> None
     """
     import requests
 
-    farthest, fruitless = part.size, 0
+    farthest, fruitless, reason = part.size, 0, ""
     with requests.Session() as session:
         session.headers.update({"User-Agent": "rsnb (pooch; python-requests)", **options.headers,
                                 "Accept-Encoding": "identity"})  # a packed answer has other bytes and no ranges
@@ -112,8 +112,9 @@ def fill(part: Part, url: str, expected: Expected, options: HttpOptions) -> None
             except _TryAgain as again:
                 fruitless = 1 if part.size > farthest else fruitless + 1
                 farthest = max(farthest, part.size)
+                reason = again.reason if again.tries else reason  # the one that says most
                 if fruitless >= min(again.tries or options.tries, options.tries):
-                    raise DownloadError(f"{show_url(url)}: {again.reason} ({fruitless} tries)",
+                    raise DownloadError(f"{show_url(url)}: {reason or again.reason} ({fruitless} tries)",
                                         where=part.target, mend=_continue(part)) from None
                 _wait(again, fruitless, options, part, url)
     if part.state.get("bytes") is None:
@@ -189,7 +190,7 @@ def _is_whole(answer: Response, part: Part, url: str, expected: Expected) -> boo
         why = "the server has nothing at this position" if said is None or whole is None else \
             f"the server announced {said} bytes and has {whole[1]}"
         _restart(part, url, why)
-        raise _TryAgain(why, tries=2)
+        raise _TryAgain(why, tries=3)
     if status in LATER:
         raise _TryAgain(f"the server answers {status} ({answer.reason})", _retry_after(answer))
     mend = {401: "It needs an account or a token", 403: "It may need an account, a signed link, or another network",
