@@ -103,7 +103,8 @@ class MapillaryProvider:
             if entries:
                 raise too_far(min(away), max_distance_m, "picture", self.name)
             what = "panorama" if self.panoramas_only else "picture"
-            raise InputError(f"there is no {what} within {max_distance_m:g} m", where=self.name, mend="Ask for another place, or raise max_distance_m")
+            raise InputError(f"there is no {what} within {max_distance_m:g} m", where=self.name,
+                             mend="Ask for another place, or raise max_distance_m")
         return self._provided(entries[int(np.argmin(away))], min(away))
 
     def top_view(self, lat: float, lon: float, extent_m: float = 50.0, size: int = 256) -> ProvidedImage:
