@@ -1,4 +1,4 @@
-"""Pixel scores: PSNR, SSIM, RMSE, sharpness difference.
+"""Pixel scores: PSNR, SSIM, RMSE, MSE, MAE, sharpness difference; `picture_scores` gives the usual ones at once.
 
 Known answers (tests hold them): two TID2013 pairs with the values of the original implementations, and piq's goldhill
 pair. Two traps they settle: published PSNR is over all RGB samples (luma alone gives 1.2 and 0.4 dB more on those
@@ -51,6 +51,50 @@ def rmse(a, b, mask=None, *, scale: float = 1.0, per_image: bool = False) -> flo
     Arguments and errors as for `psnr`.
     """
     return mean_or_each(scale * np.sqrt(_mean_squared_errors(a, b, mask, math.inf)), per_image)
+
+
+def mse(a, b, mask=None, *, scale: float = 1.0, per_image: bool = False) -> float | np.ndarray:
+    """Mean squared error over all channels, times `scale` squared (255 gives squared grey levels).
+
+    Arguments and errors as for `psnr`.
+    """
+    return mean_or_each(scale**2 * _mean_squared_errors(a, b, mask, math.inf), per_image)
+
+
+def mae(a, b, mask=None, *, scale: float = 1.0, per_image: bool = False) -> float | np.ndarray:
+    """Mean absolute error over all channels, times `scale`.
+
+    Arguments and errors as for `psnr`.
+    """
+    a, b, mask = checked_pair(a, b, mask, math.inf)
+    return mean_or_each(scale * _masked_mean((a - b).abs(), mask, "mask"), per_image)
+
+
+def picture_scores(pred, ref, mask=None, *, data_range: float = 1.0) -> dict[str, float]:
+    """MAE, MSE, RMSE, PSNR and SSIM of a picture (means over a batch), and how much of it counted.
+
+    Args:
+        pred, ref: [..., C, H, W], 1 or 3 channels (score the bands of a satellite picture one by one).
+        mask: [..., H, W], true where pixels count: clear ones.
+        data_range: the largest value a sample can have.
+
+    Returns:
+        {"mae", "mse", "rmse", "psnr", "ssim", "counted"}; psnr in dB, counted the share of pixels. Where no window of
+        SSIM lies in the mask to a quarter or more, or the picture is smaller than the window, "ssim" is absent: a table
+        shows the gap.
+
+    Raises:
+        InputError: as for `psnr`.
+    """
+    scores = {"mae": mae(pred, ref, mask), "mse": mse(pred, ref, mask), "rmse": rmse(pred, ref, mask),
+              "psnr": psnr(pred, ref, mask, data_range=data_range)}
+    try:
+        scores["ssim"] = ssim(pred, ref, mask, data_range=data_range)
+    except InputError as error:
+        if not str(error.where).startswith("ssim"):
+            raise
+    shape = checked_pair(pred, ref, mask, data_range)[2]
+    return scores | {"counted": 1.0 if shape is None else float(shape.double().mean())}
 
 
 def ssim(a, b, mask=None, *, data_range: float = 1.0, downsample: bool = False, channels: str = "each",

@@ -38,7 +38,7 @@ class SeriesOptions:
         bands: names wanted, in this order; None = those that every date has.
         band_pattern: regular expression whose first group is the band's name, for one file per band; None = the part
             of the name in which files of one date differ.
-        scale, offset: value = stored * scale + offset; None = what the file says (GDAL's scale and offset), else 1 and 0.
+        scale, offset: value = stored * scale + offset; None = the file's own (GDAL), else 1 and 0.
         nodata: a stored value that means no data although the file does not say so.
         bbox: west, south, east, north, widened to whole pixels; None = everything.
         bbox_crs: of the box; None = that of the grid.
