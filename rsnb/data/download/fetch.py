@@ -114,6 +114,8 @@ def _bring(place: Place, root: Path, verify: bool, options: HttpOptions) -> bool
         digest = _adopt(place, root)
     else:
         digest = place.record.sha256
+        if place.file.sha256 and place.record.trust != "published":  # published since then, and the same
+            _record(place, root, digest, place.record.url)
     if place.into is not None and state != "unpacked":
         unpack(place.path, place.into, digest)
     if verify and place.into is not None:

@@ -84,7 +84,8 @@ class FetchPlan:
         to_unpack: archives that are there or will be, and whose content is not.
         by_hand: files that a person must get.
         skipped: optional files that were not asked for.
-        bytes: to download, as far as it is published, less what parts hold already.
+        bytes: to download, as far as it is published (exactly or rounded), less what parts hold already.
+        rounded: whether some of those sizes are rounded.
         unknown: how many needed files have no published size.
         resumed: bytes that parts hold already.
         free_bytes: on the disk.
@@ -100,6 +101,7 @@ class FetchPlan:
     by_hand: tuple[ManifestFile, ...]
     skipped: tuple[ManifestFile, ...]
     bytes: int
+    rounded: bool
     unknown: int
     resumed: int
     free_bytes: int
@@ -115,7 +117,7 @@ class FetchPlan:
         """A few lines for people."""
         lines = [f"{self.manifest.name}: {self.manifest.title}", f"  folder     {self.folder}"]
         if self.needed:
-            size = size_text(self.bytes)
+            size = ("about " if self.rounded else "") + size_text(self.bytes)
             if self.unknown:
                 size = f"{size} and {self.unknown} " if self.unknown < len(self.needed) else ""
                 size += "of unknown size"
@@ -155,12 +157,14 @@ def plan_fetch(manifest: Manifest, data_root: str | Path, only: Sequence[str] = 
     here = by_state["verified"] + by_state["unverified"]
     to_unpack = [place for place in here + needed if place.into is not None and place.stamp is None]
     parts = {place: _part_bytes(place) for place in needed}
-    known = [place for place in needed if place.file.bytes is not None]
+    sizes = {place: place.file.bytes if place.file.bytes is not None else place.file.bytes_about for place in needed}
+    known = [place for place in needed if sizes[place] is not None]
     return FetchPlan(
         manifest, root / manifest.name, *(tuple(place.file for place in group) for group in (
             needed, by_state["verified"] + by_state["unpacked"], by_state["unverified"], to_unpack, by_hand)),
         skipped=tuple(file for file in manifest.files if file not in chosen),
-        bytes=sum(max(place.file.bytes - parts[place], 0) for place in known),
+        bytes=sum(max(sizes[place] - parts[place], 0) for place in known),
+        rounded=any(place.file.bytes is None for place in known),
         unknown=len(needed) - len(known), resumed=sum(parts.values()), free_bytes=free_bytes(root),
         instructions=_instructions(manifest, root / manifest.name, by_hand))
 
@@ -232,6 +236,8 @@ def _instructions(manifest: Manifest, folder: Path, by_hand: Sequence[Place]) ->
 
 def _facts(file: ManifestFile) -> str:
     facts = [size_text(file.bytes)] if file.bytes is not None else []
+    if file.bytes is None and file.bytes_about is not None:
+        facts.append(f"about {size_text(file.bytes_about)}")
     if file.sha256 or file.md5:
         facts.append(f"sha256 {file.sha256[:12]}..." if file.sha256 else f"md5 {file.md5}")
     return f"  ({', '.join(facts)})" if facts else ""
