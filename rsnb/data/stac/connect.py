@@ -15,6 +15,7 @@ from rsnb.errors import InputError
 CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 60.0  # seconds
 RETRIES = 3
 LONGEST_WAIT = 20.0  # seconds that a Retry-After may ask for
+WANTED = "Give the landing page of a STAC API or a catalog.json"
 
 
 @dataclass(frozen=True)
@@ -64,19 +65,22 @@ def open_catalogue(catalogue) -> OpenCatalogue:
     io = StacApiIO(timeout=(CONNECT_TIMEOUT, READ_TIMEOUT), max_retries=session_retries())
     with stac_errors(known.url):
         values = io.read_json(known.url)
+        if not isinstance(values, dict):
+            raise InputError("the answer is no STAC catalogue", where=known.url, mend=WANTED)
         kind = values.get("type")
         # FedEO's landing page also has a search link that is no STAC search but an OpenSearch description
         links = {link.get("rel") for link in values.get("links") or ()
                  if isinstance(link, dict) and "opensearch" not in str(link.get("type"))}
         if not (isinstance(values.get("links"), list) and ("stac_version" in values or "search" in links)):
-            raise InputError("the answer is no STAC catalogue", where=known.url,
-                             mend="Give the landing page of a STAC API or a catalog.json")
+            raise InputError("the answer is no STAC catalogue", where=known.url, mend=WANTED)
         if "search" in links or values.get("conformsTo"):
             if not values.get("conformsTo"):
                 values = {**values, **_conformance_page(io, values)}
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # what is missing is told in the notes
-                root = Client.from_dict({"type": "Catalog", **values}, href=known.url, preserve_dict=False)
+                # a landing page of a beta version has links like any other, but pystac would not take it for one
+                values = {**values, "type": "Catalog", "stac_version": "1.0.0"}
+                root = Client.from_dict(values, href=known.url, preserve_dict=False)
             root.set_self_href(known.url)
             root._stac_io = io
             return OpenCatalogue(known, root, True, _conformance_notes(root))
@@ -117,6 +121,7 @@ def stac_errors(url: str) -> Iterator[None]:
     """Turn what a network and a server can do wrong into an InputError that names the catalogue and the mend."""
     import pystac
     import requests
+    from pystac_client.errors import ClientTypeError
     from pystac_client.exceptions import APIError
 
     try:
@@ -128,7 +133,7 @@ def stac_errors(url: str) -> Iterator[None]:
                          mend="Check the address in a browser; a login or proxy page answers in HTML") from None
     except requests.RequestException as error:
         raise _no_answer(url, error) from None
-    except (pystac.STACError, KeyError, TypeError, AttributeError, ValueError) as error:
+    except (pystac.STACError, ClientTypeError, KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"the catalogue is damaged ({type(error).__name__}: {error})", where=url,

@@ -58,7 +58,7 @@ def parse_odata(values: Mapping, where: str | Path = ODATA_URL) -> tuple:
 
 
 def adopt_eodag(item):
-    """An item as the eodag client stores it, with assets for the hrefs that it keeps as properties; changed in place."""
+    """An item as the eodag client stores it, given assets for the hrefs among its properties; changed in place."""
     import pystac
 
     link, picture = (item.properties.get(f"eodag:{name}") for name in ("download_link", "thumbnail"))

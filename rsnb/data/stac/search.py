@@ -107,7 +107,8 @@ def _walk(opened: OpenCatalogue, matcher: Matcher, gathered: _Gathered) -> None:
             try:
                 target = link.resolve_stac_object(root=opened.root).target
             except Exception as error:  # whatever one file does, the others are still good
-                gathered.notes.append(f"{_name(link)} could not be read and was left out ({_first_line(error)})")
+                why = _first_line(error.__cause__ or error.__context__ or error)
+                gathered.notes.append(f"{_name(link)} could not be read and was left out ({why})")
                 continue
             if link.rel == "child":
                 containers.append(target)
@@ -254,5 +255,5 @@ def _name(link) -> str:
     return str(link.get_target_str() or link.href).rsplit("/", 1)[-1]
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
