@@ -136,7 +136,11 @@ def test_view_split_grammar(tmp_path):
 def test_audit_of_a_whole_scene(root):
     found = audit("levir_nvs", root)
     assert found.ok, found.text()
-    assert found.counts == {"scenes": 1, "images": 21, "cameras": 21, "depths": 21, "track_poses": 100}
+    assert found.counts == {"scenes": 1, "views": 21, "depths": 21, "track poses": 100}
+    # a part of the published 16 scenes is no fault, but it is said
+    assert [f.text for f in found.of("count")] == [
+        "1 scenes, published are 16", "21 views, published are 336", "100 track poses, published are 1600"]
+    assert "32 x 32 pixels, published are 512 x 512" in found.of("note")[0].text
 
 
 def test_audit_of_a_damaged_scene(root):
@@ -157,7 +161,7 @@ def test_audit_of_a_damaged_scene(root):
             ("duplicate", "Images/007.png"), ("size", "Images/008.png"), ("missing", "Depths/009.tiff"),
             ("size", "Depths/010.tiff"), ("value", "Depths/011.tiff"), ("missing", "Cams/012.txt"),
             ("unreadable", "Track/050.txt")} <= seen, seen
-    assert not found.ok and found.counts["images"] == 20
+    assert not found.ok and found.counts["views"] == 19
     with pytest.raises(InputError, match=r"Cams/003.txt, line 2: row 1 of the extrinsic has 3 numbers"):
         read_levir_nvs(root)
 

@@ -88,7 +88,7 @@ def test_audit(tmp_path):
     (tmp_path / "test.txt").write_text("")
     found = audit("whu_mvs", tmp_path)
     assert found.ok, found.text()
-    assert found.counts == {"scenes": 2, "images": 6, "cameras": 6, "depths": 6}
+    assert found.counts == {"scenes": 2, "views": 6, "depths": 6}
     (tmp_path / "test.txt").write_text("000\n009\n")
     (tmp_path / "val.txt").write_text("")
     Image.fromarray(np.zeros((24, 48), np.uint16)).save(tmp_path / "scene_001" / "Depths" / "002.png")

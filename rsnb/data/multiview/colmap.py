@@ -76,7 +76,7 @@ def find_pictures(root: Path, model: Path, images: str | Path | None) -> Path:
     Raises:
         InputError: there is none.
     """
-    bases = [root, *[parent for parent in (model, *model.parents[:3])]]
+    bases = [root, model, *model.parents[:2]]
     if images is not None:
         found = next((base / images for base in bases if (base / images).is_dir()), None)
         if found is None:

@@ -38,7 +38,7 @@ from rsnb.files import require_file
 
 REFERENCE = 0
 FEW_SHOT = (1, 8, 15)  # train ids of the three-view protocol of later papers (TriDF, DIBR-GS); the other 17 test
-_FORMAT = SceneFormat(depth_suffixes=(".tiff", ".tif"), depth_scale=1.0)
+_FORMAT = SceneFormat(depth_suffixes=(".tiff", ".tif"), depth_scale=1.0, size=(512, 512))
 
 
 def levir_nvs_scenes(root: str | Path) -> tuple[str, ...]:
@@ -149,12 +149,12 @@ def audit(root: str | Path) -> Audit:
     root = Path(root)
     single = sub_folder(root, "Cams").is_dir()
     scenes = {root.name: root} if single else list_scenes(root)
-    counts = {"scenes": len(scenes), "images": 0, "cameras": 0, "depths": 0, "track_poses": 0}
+    counts = {"scenes": len(scenes), "views": 0, "depths": 0, "track poses": 0}
     findings = [] if scenes else [Finding("missing", ".", "no folder here has Images and Cams")]
     for folder in scenes.values():
         found, more = audit_scene(folder, root, _FORMAT)
         findings += more + _audit_extras(folder, root)
-        found["track_poses"] = len(files_of(folder, "Track", (".txt",)))
+        found["track poses"] = len(files_of(folder, "Track", (".txt",)))
         counts = {what: number + found.get(what, 0) for what, number in counts.items()}
     if scenes and _split_file(next(iter(scenes.values()))) is None:
         findings.append(Finding("note", "view_split.txt", "it is not there; the odd-even rule splits the views"))

@@ -22,14 +22,12 @@ class SceneFormat:
 
     Attributes:
         depth_suffixes, depth_scale: of the depth files.
-        size: (width, height) as published; None where any will do.
-        need_depth: whether a scene without any depth is incomplete.
+        size: (width, height) as published; scenes of another size are noted.
     """
 
     depth_suffixes: tuple[str, ...]
     depth_scale: float
-    size: tuple[int, int] | None = None
-    need_depth: bool = True
+    size: tuple[int, int]
 
 
 def sub_folder(scene: Path, name: str) -> Path:
@@ -126,7 +124,7 @@ def audit_scene(scene: Path, root: Path, form: SceneFormat) -> tuple[dict[str, i
             note("missing", sub_folder(scene, "Images") / f"{name}.png", f"view {name} has no picture")
         if name not in cameras:
             note("missing", sub_folder(scene, "Cams") / f"{name}.txt", f"view {name} has no camera file")
-        if name not in depths and (depths or form.need_depth):
+        if name not in depths:
             path = sub_folder(scene, "Depths") / f"{name}{form.depth_suffixes[0]}"
             note("missing", path, f"view {name} has no depth")
     read = {}
@@ -134,21 +132,26 @@ def audit_scene(scene: Path, root: Path, form: SceneFormat) -> tuple[dict[str, i
         _try(lambda path=path, name=name: read.update({name: read_camera(path)}), path, note)
     sizes = {}
     for name, path in pictures.items():
-        fault = picture_fault(path, form.size)
+        fault = picture_fault(path)
         if fault:
-            note(*fault[:1], path, fault[1])
-        if not fault or fault[0] == "size":
+            note(fault[0], path, fault[1])
+        else:
             sizes[name] = picture_size(path)
-    if len(set(sizes.values())) > 1:
+    if sizes:
         common = max(set(sizes.values()), key=list(sizes.values()).count)
         for name in (n for n, size in sizes.items() if size != common):
-            note("size", pictures[name], f"{sizes[name][0]} x {sizes[name][1]} pixels, most are "
-                 f"{common[0]} x {common[1]}")
+            note("size", pictures[name], f"{_text(sizes[name])} pixels, most are {_text(common)}")
+        if common != form.size:
+            note("note", scene, f"pictures of {_text(common)} pixels, published are {_text(form.size)}")
     for name, path in depths.items():
         _try(lambda path=path, name=name: _check_depth(path, form.depth_scale, sizes.get(name), read.get(name), note),
              path, note)
     findings += duplicate_findings([*pictures.values(), *depths.values()], root)
-    return {"images": len(pictures), "cameras": len(cameras), "depths": len(depths)}, findings
+    return {"views": len(cameras.keys() & pictures.keys()), "depths": len(depths)}, findings
+
+
+def _text(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]}"
 
 
 def _try(read: Callable[[], None], path: Path, note: Callable) -> None:
@@ -162,7 +165,7 @@ def _try(read: Callable[[], None], path: Path, note: Callable) -> None:
 def _check_depth(path: Path, scale: float, size, camera, note: Callable) -> None:
     values = read_depth(path, scale)
     if size is not None and values.shape != (size[1], size[0]):
-        note("size", path, f"{values.shape[1]} x {values.shape[0]} pixels, the picture {size[0]} x {size[1]}")
+        note("size", path, f"{values.shape[1]} x {values.shape[0]} pixels, the picture {_text(size)}")
     known = values[np.isfinite(values)]
     if not known.size:
         note("value", path, "no pixel has a depth")

@@ -33,7 +33,7 @@ from rsnb.files import require_file
 DEPTH_SCALE = 1 / 64
 ROWS, COLUMNS = 4, 5
 PARTS = ("train", "val", "test")
-_FORMAT = SceneFormat(depth_suffixes=(".png",), depth_scale=DEPTH_SCALE)
+_FORMAT = SceneFormat(depth_suffixes=(".png",), depth_scale=DEPTH_SCALE, size=(768, 384))
 
 
 def read_whu_mvs(root: str | Path, scene: str | int | None = None) -> PosedViews:
@@ -133,7 +133,7 @@ def audit(root: str | Path) -> Audit:
     root = Path(root)
     single = sub_folder(root, "Cams").is_dir()
     scenes = {root.name: root} if single else list_scenes(root)
-    counts = {"scenes": len(scenes), "images": 0, "cameras": 0, "depths": 0}
+    counts = {"scenes": len(scenes), "views": 0, "depths": 0}
     findings = [] if scenes else [Finding("missing", ".", "no folder here has Images and Cams")]
     for folder in scenes.values():
         found, more = audit_scene(folder, root, _FORMAT)
