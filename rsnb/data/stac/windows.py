@@ -26,6 +26,8 @@ from rsnb.files import require_file
 RASTERS = ".tif,.tiff,.jp2,.j2k,.vrt,.png"
 SIDE_CARS = (f"{RASTERS},.xml", f"{RASTERS},.xml,.tfw,.tifw,.tiffw,.j2w,.jp2w,.wld,.prj")
 RESAMPLING = ("nearest", "bilinear", "cubic", "average")
+# GDAL remembers for as long as the process lives that a URL failed; these are asked again without its memory.
+_failed: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,10 @@ def open_href(href: str, access: Access | None = None) -> Iterator:
                     break
                 file.close()
             stack.enter_context(file)
+            _failed.discard(opened.label)
             yield file
         except RasterioError as error:
+            _failed.add(opened.label)
             raise _explain(error, opened) from None
 
 
@@ -160,6 +164,8 @@ def _options(opened: Opened, side_cars: str) -> dict:
         target = opened.target.reveal()
         if not opened.is_local and "?" not in target and target.lower().endswith(tuple(RASTERS.split(","))):
             options["CPL_VSIL_CURL_ALLOWED_EXTENSIONS"] = side_cars
+    if opened.label in _failed:
+        options["CPL_VSIL_CURL_NON_CACHED"] = "/vsicurl/"
     if opened.headers:
         options["GDAL_HTTP_HEADERS"] = "\r\n".join(f"{k}: {v.reveal()}" for k, v in opened.headers.items())
     return options
