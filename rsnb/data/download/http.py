@@ -159,10 +159,10 @@ def _retrieve(url: str, part: Part, expected: Expected, options: HttpOptions) ->
         for _ in range(2):
             _sweep_links(part)
             try:
-                if expected.known_hash is None and part.target.exists():
-                    # of another size, or `download` would have returned; without a hash pooch would keep it
-                    fill(part, url, expected, options)
-                    part.target.unlink()
+                # pooch makes a file of its own first: with the bytes here before, a kill can hardly leave it behind
+                fill(part, url, expected, options)
+                if expected.known_hash is None:  # what is there has another size, and pooch would keep it
+                    part.target.unlink(missing_ok=True)
                 pooch.retrieve(url, expected.known_hash, part.target.name, part.target.parent,
                                downloader=ResumingDownloader(part.target, expected, options, part))
                 return

@@ -14,7 +14,7 @@ from pathlib import Path
 from rsnb.data.download import owners
 from rsnb.data.download.archives import Archive, open_archive
 from rsnb.data.download.disk import MARGIN, disk_error, free_bytes, sync_folder
-from rsnb.data.download.members import Limits
+from rsnb.data.download.members import Limits, Member
 from rsnb.errors import InputError
 from rsnb.files import require_file, write_text
 
@@ -107,7 +107,7 @@ def _unpack(archive: Path, folder: Path, sha256: str, limits: Limits) -> Unpacke
             if not any(not member.folder for member in opened.members):
                 raise InputError("there is no file in this archive", where=archive, mend="Fetch it again")
             partial.mkdir()
-            files = _write_all(opened, partial, archive)
+            files = _write_all(opened, partial, archive, folder)
         result = Unpacked(folder, sha256, files)
         write_text(_stamp_path(partial, archive.name), json.dumps(
             {"archive": archive.name, "sha256": sha256, "files": {path: list(entry) for path, entry in files.items()}}))
@@ -119,32 +119,40 @@ def _unpack(archive: Path, folder: Path, sha256: str, limits: Limits) -> Unpacke
         owners.release(tag)
 
 
-def _write_all(opened: Archive, partial: Path, archive: Path) -> dict[str, tuple[int, str]]:
+def _write_all(opened: Archive, partial: Path, archive: Path, folder: Path) -> dict[str, tuple[int, str]]:
     files: dict[str, tuple[int, str]] = {}
     few = len(opened.members) <= FEW
     for member in opened.members:
-        target = partial / member.path
-        if member.folder:
-            target.mkdir(parents=True, exist_ok=True)
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        digest, size = hashlib.sha256(), 0
-        with opened.open(member) as source, open(target, "xb") as file:
-            while piece := source.read(PIECE):
-                size += len(piece)
-                if size > member.size:
-                    break
-                digest.update(piece)
-                file.write(piece)
-            if few:
-                file.flush()
-                os.fsync(file.fileno())
+        try:
+            if member.folder:
+                (partial / member.path).mkdir(parents=True, exist_ok=True)
+                continue
+            size, digest = _write(opened, member, partial / member.path, flush=few)
+        except OSError as error:
+            if error.errno is None:
+                raise  # damaged, as bz2 tells it
+            raise disk_error(error, folder / member.path, "Nothing was unpacked") from None
         if size != member.size:
             raise InputError(f"member {member.path!r} should have {member.size} bytes and has "
                              f"{'more' if size > member.size else size}; nothing was unpacked", where=archive,
                              mend="Remove the archive and fetch it again")
-        files[member.path] = size, digest.hexdigest()
+        files[member.path] = size, digest
     return files
+
+
+def _write(opened: Archive, member: Member, target: Path, flush: bool) -> tuple[int, str]:
+    """One file; gives its size and sha256."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    digest, size = hashlib.sha256(), 0
+    with opened.open(member) as source, open(target, "xb") as file:
+        while (piece := source.read(PIECE)) and size <= member.size:
+            size += len(piece)
+            digest.update(piece)
+            file.write(piece)
+        if flush:
+            file.flush()
+            os.fsync(file.fileno())
+    return size, digest.hexdigest()
 
 
 def _flush(partial: Path) -> None:
