@@ -167,6 +167,14 @@ def test_a_bad_list_names_file_field_and_mend(tmp_path, changed, what):
     assert error.value.where == tmp_path / "ACT_data.mat" and error.value.mend
 
 
+def test_a_field_that_holds_nothing_readable_is_an_error(tmp_path, monkeypatch):
+    # scipy gives such objects for Matlab classes; they must not be unwrapped for ever
+    savemat(tmp_path / "a.mat", values())
+    monkeypatch.setattr("scipy.io.loadmat", lambda _: values(trainSet=np.array([[None]], object)))
+    with pytest.raises(InputError, match="trainSet.trainInd holds object, expected numbers"):
+        read_act_data(tmp_path / "a.mat")
+
+
 def test_files_that_are_no_list(tmp_path):
     path = tmp_path / "ACT_data.mat"
     # The first 128 bytes of an HDF5 Matlab file: text, version 0x0200, byte order.

@@ -260,6 +260,16 @@ def test_real_pictures_without_a_list_and_with_the_crossnet_list(real):
     assert found.ok and found.counts["labels"] == 5 and not found.of("note")  # native sizes
 
 
+def test_field_of_view_and_heading_agree_with_the_published_orientation_map(real):
+    from scipy.io import loadmat
+
+    yaw, pitch = np.moveaxis(loadmat(real("nb5_geoloc/cvusa_lists/yaw_pitch_grd_CVUSA.mat"))["orient_mat"], -1, 0)
+    index = read_cvusa(real("nb4_sat2ground/cvusa_pairs"))
+    outer = math.degrees(index.vertical_fov / 2 * (1 - 1 / 224))  # pitch of the outermost pixel centres
+    assert math.degrees(pitch.max()) == pytest.approx(outer, abs=0.03)  # their step is 2 pi / 1231, ours / 1232
+    assert yaw[0, 615] < 0 < yaw[0, 616] and (index.heading == 0).all()  # north is the middle
+
+
 def test_real_pairs_face_north_and_stand_in_the_middle_of_their_tile(real):
     """The second position of all.csv is the tile's centre: the ground seen from there fits the tile's middle."""
     index = read_cvusa(real("nb4_sat2ground/cvusa_pairs"))

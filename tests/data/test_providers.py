@@ -329,7 +329,7 @@ def test_the_session_limit_refuses_with_a_reason(service):
     made, make = service
     provider = make(limit=3)
     provider.street_view("1")
-    with pytest.raises(InputError, match=r"3 requests were made.*bulk download is against the terms"):
+    with pytest.raises(InputError, match=r"3 requests were made.*does not gather data sets"):
         make(limit=3).street_view("2")  # another provider of the same service: counted together
     assert provider.spent == 3 and provider.street_view("1").id == "1"  # the cache still answers
     with pytest.raises(InputError, match="1 to 500"):

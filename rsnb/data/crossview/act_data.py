@@ -104,18 +104,21 @@ def _utm(path: Path, values: dict, n: int) -> tuple[np.ndarray | None, tuple[str
     return utm, ()
 
 
+def _unwrapped(value) -> np.ndarray:
+    """What lies inside arrays of one object."""
+    value = np.asarray(value)
+    while value.dtype == object and value.size == 1 and isinstance(value.ravel()[0], np.ndarray):
+        value = value.ravel()[0]
+    return value
+
+
 def _index(path: Path, value, struct: str, inner: str, n: int) -> np.ndarray:
     """Index array from 0 of one struct."""
-    value = np.asarray(value)
-    while value.dtype == object and value.size == 1:
-        value = np.asarray(value.ravel()[0])
+    value = _unwrapped(value)
     if value.dtype.names:
         names = value.dtype.names
         name = inner if inner in names else names[1] if len(names) > 1 else names[0]
-        value = value[name]
-        inner = name
-        while value.dtype == object and value.size == 1:
-            value = np.asarray(value.ravel()[0])
+        value, inner = _unwrapped(value[name]), name
     field = f"{struct}.{inner}"
     if value.dtype.kind not in "iuf":
         raise InputError(f"{field} holds {value.dtype}, expected numbers", where=path,

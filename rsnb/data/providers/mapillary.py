@@ -73,7 +73,7 @@ class MapillaryProvider:
         self._shown, self._last = False, 0.0
         if not 1 <= limit <= MAX_LIMIT:
             raise InputError(f"limit is {limit!r}", where=self.name,
-                             mend=f"Give 1 to {MAX_LIMIT} requests; bulk download is against the terms")
+                             mend=f"Give 1 to {MAX_LIMIT} requests; this provider does not gather data sets")
 
     def __repr__(self) -> str:
         return f"MapillaryProvider({self.api}, cache {str(self.cache)!r}, {self.spent} of {self.limit} requests spent)"
@@ -211,8 +211,8 @@ class MapillaryProvider:
         host = urlsplit(self.api).netloc
         if _spent[host] >= self.limit:
             raise InputError(f"{self.limit} requests were made, the limit of one session", where=self.name,
-                             mend="This provider is for looking at single places, bulk download is against the terms; "
-                                  "what was fetched stays in the cache. Start a new session for more")
+                             mend="This provider looks at single places and does not gather data sets; what was "
+                                  "fetched stays in the cache. Start a new session for more")
         if not self._shown:
             self._show(self.terms)
             self._shown = True

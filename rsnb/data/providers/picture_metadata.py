@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +73,8 @@ def exif_of(path: Path) -> dict:
     from PIL import Image
 
     try:
-        with Image.open(path) as picture:
+        with warnings.catch_warnings(), Image.open(path) as picture:
+            warnings.simplefilter("ignore")  # of damaged EXIF: such a picture has no place, which is what is told
             exif, xmp = picture.getexif(), picture.info.get("xmp", b"")
             gps, more = exif.get_ifd(_GPS), exif.get_ifd(_EXIF)
     except (OSError, ValueError, SyntaxError, TypeError, KeyError):
