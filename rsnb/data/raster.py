@@ -117,10 +117,15 @@ def checked_box(bbox: Sequence[float]) -> Bbox:
 
 
 def same_crs(one: str, other: str) -> bool:
-    """Whether two CRS texts mean the same system."""
+    """Whether two CRS texts mean the same system; InputError for one that names none."""
     from rasterio.crs import CRS
+    from rasterio.errors import CRSError
 
-    return one == other or CRS.from_user_input(one) == CRS.from_user_input(other)
+    try:
+        return one == other or CRS.from_user_input(one) == CRS.from_user_input(other)
+    except CRSError as error:
+        raise InputError(f"{one!r} and {other!r} are not both coordinate systems ({error})", where="crs",
+                         mend="Use an EPSG code, for example EPSG:4326") from None
 
 
 def box_to_crs(bbox: Bbox, source: str, target: str) -> Bbox:

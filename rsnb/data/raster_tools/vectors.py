@@ -45,12 +45,17 @@ class Polygons:
         import numpy as np
         import shapely
         from pyproj import CRS, Transformer
+        from pyproj.exceptions import CRSError
 
         if self.crs is None:
             raise InputError("the file does not say its coordinate system", where=self.name,
-                             mend="Give vector_crs, or put the .prj beside the .shp")
-        if CRS.from_user_input(self.crs) == CRS.from_user_input(crs):
-            return self
+                             mend="Give area_crs, or put the .prj beside the .shp")
+        try:
+            if CRS.from_user_input(self.crs) == CRS.from_user_input(crs):
+                return self
+        except CRSError as error:
+            raise InputError(f"its coordinate system cannot be understood ({error})", where=self.name,
+                             mend="Give area_crs, for example EPSG:4326") from None
         transformer = Transformer.from_crs(self.crs, crs, always_xy=True)
         west, south, east, north = self.bounds
         step = max(east - west, north - south) / 100 or 1.0
