@@ -134,7 +134,7 @@ def classify(clouds: CloudCover, clear: np.ndarray, light: np.ndarray, cover: np
 
     3 cloud shadow, 4 vegetation, 5 not vegetated, 6 water, 8 and 9 cloud of medium and high probability, 10 cirrus;
     2 dark area where houses or trees shade the ground. Mistakes: the brightest roofs pass for cloud, a few thin edges
-    of clouds are missed, some shadows are called dark areas.
+    of clouds are missed, some shadows are called dark areas, a few cloud tops snow (11).
 
     Args:
         clouds: the truth, on this grid.
@@ -157,6 +157,7 @@ def classify(clouds: CloudCover, clear: np.ndarray, light: np.ndarray, cover: np
         classes[bright] = 8
         edge = (clouds.opacity >= CLOUDY) & (clouds.opacity < 0.3) & (rng.random(red.shape) < 0.35)
         classes[edge] = np.where(greenness > 0.4, 4, 7)[edge]
+        classes[(clouds.opacity > 0.9) & (rng.random(red.shape) < 0.004)] = 11
         weak = (classes == 3) & (clouds.shade < 0.35) & (rng.random(red.shape) < 0.5)
         classes[weak] = 2
     return classes

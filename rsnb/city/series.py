@@ -8,12 +8,12 @@ day, times the light that the sun of that day throws on it past houses and trees
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from rsnb.city.district import District
+from rsnb.city.district import District, build_district
 from rsnb.city.landscape import Landscape, landscape_table
 from rsnb.city.options import BUILDING, CAR, GEOREFERENCE, GRASS, TREE, WATER, CityOptions
 from rsnb.city.seasons import BANDS, SKY_SHARE, SPECTRA, SurfaceTable, between, painted
@@ -259,6 +259,12 @@ def band_numbers(bands) -> list[int]:
     if unknown:
         raise InputError(f"there is no band {unknown[0]!r}", where="bands", mend=f"Choose from {', '.join(BANDS)}")
     return [BANDS.index(b) for b in bands]
+
+
+@lru_cache(maxsize=1)
+def district_with_belt(options: CityOptions, index: tuple[int, int]) -> District:
+    """`build_district` with its belt; the last one is kept, for a session writes more than one series of it."""
+    return build_district(options, index, belt=True)
 
 
 def build_truth(grid: Grid, landscape: Landscape, district: District | None = None,

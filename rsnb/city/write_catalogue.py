@@ -24,11 +24,10 @@ import numpy as np
 
 from rsnb.city import stac_items as stac
 from rsnb.city.acquisitions import NATIVE_M, Acquisition, Observation, observe, plan_acquisitions
-from rsnb.city.district import build_district
 from rsnb.city.landscape import Landscape
 from rsnb.city.options import CORE_M, GEOREFERENCE, CityOptions, check_index, core_bounds
 from rsnb.city.sensor import Sensor, nearest, sample, sampling_matrix
-from rsnb.city.series import Grid, SeriesTruth, band_numbers, build_truth
+from rsnb.city.series import Grid, SeriesTruth, band_numbers, build_truth, district_with_belt
 from rsnb.city.store import ensure_built
 from rsnb.city.true_images import at_overpass
 from rsnb.errors import InputError
@@ -66,7 +65,7 @@ class CatalogueOptions:
     covers: tuple[float, ...] = (0.0, 0.0, 0.03, 0.1, 0.25, 0.0, 0.55, 1.0)
     bands: tuple[str, ...] = ("blue", "green", "red", "nir", "swir16", "swir22")
     pixels: int = 540
-    fine_m: float = 2.5
+    fine_m: float = 10 / 3
     shift_px: float = 0.3
     high_resolution_dates: tuple[str, ...] = ("2021-09-04", "2022-06-20")
     high_pixels: int = 1024
@@ -77,6 +76,8 @@ class CatalogueOptions:
         band_numbers(self.bands)
         if self.pixels % 6 or self.pixels < 24:
             raise InputError(f"pixels is {self.pixels}", where="CatalogueOptions", mend="Use a multiple of 6 above 23")
+        if not 0.5 <= self.fine_m <= 5.0:
+            raise InputError(f"fine_m is {self.fine_m}", where="CatalogueOptions", mend="Use 0.5 to 5 m")
         if not {"red", "green", "blue"} <= set(self.bands):
             raise InputError(f"bands are {', '.join(self.bands)}", where="CatalogueOptions",
                              mend="red, green and blue must be among them")
@@ -91,7 +92,7 @@ def ensure_catalogue(root: str | Path, options: CatalogueOptions = CatalogueOpti
 
 def write_catalogue(folder: Path, options: CatalogueOptions) -> None:
     """Write all files into an existing folder."""
-    district = build_district(options.city, options.district, belt=True)
+    district = district_with_belt(options.city, options.district)
     landscape = Landscape(options.city.seed, district.bounds)
     wide, near = _grids(options)
     district.scene  # built once, before two threads ask for it  # noqa: B018

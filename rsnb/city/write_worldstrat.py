@@ -25,12 +25,11 @@ from pathlib import Path
 import numpy as np
 
 from rsnb.city.acquisitions import Acquisition, Observation, observe, plan_acquisitions
-from rsnb.city.district import build_district
 from rsnb.city.landscape import Landscape
 from rsnb.city.options import CORE_M, GEOREFERENCE, CityOptions, check_index, core_bounds
 from rsnb.city.seasons import BANDS
 from rsnb.city.sensor import Sensor, nearest
-from rsnb.city.series import Grid, SeriesTruth, build_truth
+from rsnb.city.series import Grid, SeriesTruth, build_truth, district_with_belt
 from rsnb.city.store import ensure_built
 from rsnb.city.true_images import at_overpass
 from rsnb.errors import InputError
@@ -92,7 +91,7 @@ def ensure_worldstrat(root: str | Path, options: WorldStratOptions = WorldStratO
 def write_worldstrat(folder: Path, options: WorldStratOptions) -> None:
     """Write all files into an existing folder."""
     for number, (i, j) in enumerate(options.districts):
-        district = build_district(options.city, (i, j), belt=True)
+        district = district_with_belt(options.city, (i, j))
         landscape = Landscape(options.city.seed, district.bounds)
         x, y, *_ = core_bounds((i, j))
         truth = build_truth(_grid(x + CORE_M / 2, y + CORE_M / 2, options), landscape, district)

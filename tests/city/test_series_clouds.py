@@ -86,6 +86,7 @@ def test_scene_classes_by_hand_and_mistakes_are_few():
     assert set(np.unique(right)) == {3, 4, 8, 9, 10}
     assert 0.005 < (right != wrong).mean() < 0.1
     assert ((right >= 8) == big.cloud).all()
+    assert 11 in wrong and 2 in wrong and (wrong == 11).mean() < 0.01
 
 
 def test_passes_follow_the_calendar_have_daylight_and_leave_the_winter_out():

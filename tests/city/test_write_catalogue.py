@@ -5,11 +5,18 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyproj
 import pystac
+import pystac_client
 import pytest
 import rasterio
 import shapely
@@ -30,7 +37,7 @@ SMALL = CatalogueOptions(covers=(0.0, 0.0, 0.2, 1.0, 0.0, 0.1), pixels=96, high_
 def quick_district(district):
     """The writer gets the district that other tests built; it lacks the belt, which nothing here looks at."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(module, "build_district", lambda *_, **__: district())
+    patch.setattr(module, "district_with_belt", lambda *_, **__: district())
     yield
     patch.undo()
 
@@ -243,10 +250,42 @@ def test_the_same_options_give_the_same_bytes(quick_district, tmp_path):
     assert checksums(tmp_path / "a") == checksums(tmp_path / "b")
 
 
+def test_rustac_serves_the_series_as_a_searchable_catalogue(folder, sentinel):
+    program = shutil.which("rustac", path=str(Path(sys.executable).parent))
+    if program is None:
+        pytest.skip("the rustac program is not installed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = free.getsockname()
+    # it follows a collection's item links from the working folder, whatever the collection's own
+    server = subprocess.Popen([program, "serve", "collection.json", "--addr", f"127.0.0.1:{address[1]}"],
+                              cwd=folder / "sentinel-2-l2a", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait_for(address, server)
+        client = pystac_client.Client.open(f"http://127.0.0.1:{address[1]}")
+        found = client.search(collections=["sentinel-2-l2a"], bbox=[24.9, 60.1, 25.0, 60.2],
+                              datetime="2022-06-01/2022-09-30").items()
+        assert {i.id for i in found} == {i.id for i in sentinel if "2022-06" <= str(i.datetime)[:7] <= "2022-09"}
+        assert not list(client.search(collections=["sentinel-2-l2a"], bbox=[10.0, 50.0, 11.0, 51.0]).items())
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def _wait_for(address, server) -> None:
+    """Until the server answers; it must not have died."""
+    for _ in range(200):
+        with socket.socket() as probe:
+            if probe.connect_ex(address) == 0:
+                return
+        assert server.poll() is None, "the server stopped"
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("change, message", [
     ({"pixels": 100}, "multiple of 6"), ({"bands": ("red", "nir")}, "red, green and blue"),
     ({"bands": ("red", "green", "blue", "B08")}, "no band 'B08'"), ({"covers": (0.2, 1.5)}, "shares from 0 to 1"),
-    ({"district": (4, 0)}, "no district"),
+    ({"district": (4, 0)}, "no district"), ({"fine_m": 9.0}, "0.5 to 5 m"),
 ])
 def test_wrong_options_are_refused(change, message):
     with pytest.raises(InputError, match=message):

@@ -26,7 +26,7 @@ BANDS = ("coastal", "blue", "green", "red", "rededge1", "rededge2", "rededge3", 
 @pytest.fixture(scope="module")
 def quick_district(district):
     patch = pytest.MonkeyPatch()
-    patch.setattr(module, "build_district", lambda *_, **__: district())
+    patch.setattr(module, "district_with_belt", lambda *_, **__: district())
     yield
     patch.undo()
 
