@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from tqdm.auto import tqdm
 
 from rsnb.city.district import District, build_district
 from rsnb.city.options import CLASSES, GEOREFERENCE, CityOptions, check_index
@@ -112,7 +113,7 @@ def write_pairs(folder: Path, options: PairsOptions, district: District | None =
         ids = [f"{i + 1:07d}" for i in range(len(sites))]  # sites come shuffled: an id tells neither place nor list
     else:
         ids = ["".join(rng.choice(_ID_LETTERS, 22)) for _ in sites]
-    for pair_id, site in zip(ids, sites, strict=True):
+    for pair_id, site in zip(ids, tqdm(sites, desc="city pairs", unit="pair", disable=len(sites) < 50), strict=True):
         pictures = take_pair(district, cameras, site)
         _write_pictures(folder, options.layout, pair_id, site, pictures)
         _write_truth(folder / "truth", pair_id, pictures, site.position[2] - options.camera_height_m)

@@ -97,6 +97,21 @@ def test_a_crop_keeps_the_middle_rows_of_picture_and_mask(tree):
         index.load([0], vertical_fov=math.pi / 2)
 
 
+def test_pairs_may_be_asked_for_twice_and_by_mask_but_not_out_of_range(tree):
+    index = read_cvusa(tree)
+    assert index.load([2, 0, 2], tile_size=4).ids == ("0000001", "0000003", "0000001")
+    assert index.load(np.array([False, True, False]), tile_size=4).ids == ("0000002",)
+    for bad in ([3], [0.5], [True], []):
+        with pytest.raises(InputError, match="does not fit 3 pairs|no pair is asked for"):
+            index.load(bad)
+
+
+def test_a_second_list_of_one_split_is_not_read_in_silence(tree):
+    (tree / "train-old.csv").write_text("bingmap/19/0000009.jpg,streetview/panos/0000009.jpg\n")
+    index = read_cvusa(tree)
+    assert len(index) == 3 and index.notes == ("train-old.csv is not read: train-19zl.csv is the train list already",)
+
+
 def test_missing_pictures_are_left_out_and_counted_or_kept_on_demand(tree):
     (tree / "bingmap/19/0000002.jpg").unlink()
     (tree / "streetview/panos/0000001.jpg").unlink()
@@ -204,14 +219,16 @@ def test_the_audit_finds_what_was_spoiled(tree):
     picture(tree / "bingmap/19/0000009.jpg", (30, 30), 7)
     data = (tree / "streetview/panos/0000001.jpg").read_bytes()
     (tree / "streetview/panos/0000001.jpg").write_bytes(data[: len(data) // 2])
+    (tree / "bingmap/19/0000004.jpg").write_bytes((tree / "bingmap/19/0000003.jpg").read_bytes())
     (tree / "sky_mask/0000003.png").write_bytes((tree / "sky_mask/0000002.png").read_bytes())
     picture(tree / "streetview/panos/0000003.jpg", (90, 16), 9)
     found = audit(tree)
     assert not found.ok
     assert {(f.kind, f.path) for f in found.findings if f.kind not in ("note", "count")} == {
         ("missing", "bingmap/19/0000002.jpg"), ("unmatched", "bingmap/19/0000009.jpg"),
-        ("unreadable", "streetview/panos/0000001.jpg"), ("duplicate", "sky_mask/0000003.png"),
+        ("unreadable", "streetview/panos/0000001.jpg"), ("duplicate", "bingmap/19/0000004.jpg"),
         ("size", "streetview/panos/0000003.jpg")}
+    assert "sky_mask/0000003.png" in [f.path for f in found.of("note")]  # masks may be alike
 
 
 def test_tile_extent_is_web_mercators():

@@ -32,7 +32,7 @@ import numpy as np
 
 from rsnb.data.audit import Audit, Finding, count_findings
 from rsnb.data.crossview.act_data import ActData, read_act_data
-from rsnb.data.crossview.folders import by_id, picture_findings, pictures_of
+from rsnb.data.crossview.folders import by_id, picture_findings, pictures_of, require_folder
 from rsnb.data.crossview.pair_lists import expected_counts
 from rsnb.data.crossview.pairs import PairIndex
 from rsnb.errors import InputError
@@ -73,7 +73,7 @@ def read_cvact(root: str | Path, mat: str | Path | None = None, *, tile_extent_m
     Raises:
         InputError: no such pictures here, or a list that is broken (see `read_act_data`).
     """
-    root = _folder(root)
+    root = require_folder(root)
     files = find_files(root)
     path = Path(mat) if mat is not None else _find_mat(root)
     listed = None if path is None else read_act_data(path)
@@ -130,7 +130,7 @@ def audit(root: str | Path, decode: bool = True) -> Audit:
         root: as for `read_cvact`.
         decode: also read every picture whole and look for files with the same bytes (a full set takes minutes).
     """
-    root = _folder(root)
+    root = require_folder(root)
     files = find_files(root)
     index = read_cvact(root)
     findings = [Finding("note", ".", note) for note in index.notes]
@@ -157,13 +157,6 @@ def audit(root: str | Path, decode: bool = True) -> Audit:
     name = {"anu": "cvact", "aligned": "cvact_aligned"}.get(files.layout)
     expected = expected_counts(name) if name else {}
     return Audit("cvact", root, counts, expected, (*findings, *count_findings(counts, expected)))
-
-
-def _folder(root: str | Path) -> Path:
-    root = Path(root)
-    if not root.is_dir():
-        raise InputError("there is no such folder", where=root, mend="Give the root of the data set")
-    return root
 
 
 def _find_mat(root: Path) -> Path | None:

@@ -32,7 +32,7 @@ from typing import Literal
 import numpy as np
 
 from rsnb.data.audit import Audit, Finding, count_findings
-from rsnb.data.crossview.folders import PICTURES, Listing, picture_findings, pictures_of
+from rsnb.data.crossview.folders import PICTURES, Listing, picture_findings, pictures_of, require_folder
 from rsnb.data.crossview.pair_lists import Row, expected_counts, read_pair_list
 from rsnb.data.crossview.pairs import PairIndex
 from rsnb.errors import InputError
@@ -62,8 +62,8 @@ def read_cvusa(root: str | Path, *, absent: Literal["drop", "keep"] = "drop",
         InputError: no list and no picture; a list with too few or swapped columns, an id twice, or positions that are
             none.
     """
-    root = _folder(root)
-    lists, positions = find_lists(root)
+    root = require_folder(root)
+    lists, positions, notes = find_lists(root)
     listing = Listing()
     if lists:
         rows, splits = _joined_rows(lists)
@@ -77,7 +77,6 @@ def read_cvusa(root: str | Path, *, absent: Literal["drop", "keep"] = "drop",
     tiles = [listing.first(row.candidates(0, str(root))) for row in rows]
     panoramas = [listing.first(row.candidates(1, str(root))) for row in rows]
     present = np.array([t is not None and p is not None for t, p in zip(tiles, panoramas, strict=True)], bool)
-    notes = []
     if not present.any():
         notes.append("no picture of the lists is here: an index of names alone")
         absent = "keep"
@@ -141,11 +140,11 @@ def read_positions(path: str | Path) -> np.ndarray:
     return table
 
 
-def find_lists(root: Path) -> tuple[dict[str, Path], Path | None]:
-    """{split: pair list} and the list of positions below a root; a list without "train", "val" or "test" in its name
-    counts under its own stem."""
+def find_lists(root: Path) -> tuple[dict[str, Path], Path | None, list[str]]:
+    """{split: pair list}, the list of positions, and notes on lists passed over, below a root; a list without "train",
+    "val" or "test" in its name counts under its own stem."""
     lists: dict[str, Path] = {}
-    positions = None
+    positions, notes = None, []
     for folder in _LIST_FOLDERS:
         for path in sorted((root / folder).glob("*.csv")) if (root / folder).is_dir() else []:
             with open(path, encoding="utf-8-sig", errors="replace") as file:
@@ -156,8 +155,9 @@ def find_lists(root: Path) -> tuple[dict[str, Path], Path | None]:
             if not any(suffix in line for suffix in PICTURES for line in head) and "19zl" not in path.name:
                 continue  # some other table
             split = next((s for s in ("train", "val", "test") if s in path.stem.lower()), path.stem)
-            lists.setdefault(split, path)
-    return lists, positions
+            if lists.setdefault(split, path) != path:
+                notes.append(f"{path.name} is not read: {lists[split].name} is the {split} list already")
+    return lists, positions, notes
 
 
 def audit(root: str | Path, decode: bool = True) -> Audit:
@@ -167,9 +167,9 @@ def audit(root: str | Path, decode: bool = True) -> Audit:
         root: folder of the data set.
         decode: also read every picture whole and look for files with the same bytes (a full set takes minutes).
     """
-    root = _folder(root)
+    root = require_folder(root)
     index = read_cvusa(root, absent="keep")
-    lists, _ = find_lists(root)
+    lists = find_lists(root)[0]
     findings = [Finding("note", ".", note) for note in index.notes]
     findings += [Finding("value", ".", f"{len(ids)} pairs left out: {reason} ({', '.join(ids[:3])})")
                  for reason, ids in index.drops.items()]
@@ -194,13 +194,6 @@ def audit(root: str | Path, decode: bool = True) -> Audit:
     expected = expected_counts("cvusa")
     findings += count_findings(counts, expected)
     return Audit("cvusa", root, counts, expected, tuple(findings))
-
-
-def _folder(root: str | Path) -> Path:
-    root = Path(root)
-    if not root.is_dir():
-        raise InputError("there is no such folder", where=root, mend="Give the root of the data set")
-    return root
 
 
 def _partnerless(index: PairIndex, root: Path, listed: bool) -> list[Finding]:

@@ -132,37 +132,43 @@ class PairIndex:
             InputError: a picture is not there or cannot be read, panoramas of different shape, a pair without mask
                 where others have one, or more field of view than there is.
         """
-        some = self if index is None else self.subset(np.atleast_1d(index))
-        if len(some) == 0:
-            raise InputError("no pair is asked for", where=self.name, mend="Give at least one index")
+        rows = self._rows(index)
         share = _kept_share(self, vertical_fov)
-        with_sky = sky and some.sky_paths is not None
-        if with_sky and None in some.sky_paths:
-            raise InputError(f"pair {some.ids[some.sky_paths.index(None)]} has no sky mask, others have",
+        masked = [] if not sky or self.sky_paths is None else [self.sky_paths[i] for i in rows]
+        if None in masked:
+            raise InputError(f"pair {self.ids[rows[masked.index(None)]]} has no sky mask, others have",
                              where=self.name, mend="Load with sky=False, or take the pairs that have one")
         modes = {"bicubic": "BICUBIC", "area": "BOX"}
         if resample not in modes:
             raise InputError(f"resample is {resample!r}", where="load", mend='Use "bicubic" or "area"')
-        rows, columns = panorama_size
-        tiles = np.stack([read_picture(p, (tile_size, tile_size), modes[resample]) for p in some.tile_paths])
-        shape = None
-        panoramas = np.empty((len(some), 3, rows, columns), np.float32)
-        for i, path in enumerate(some.panorama_paths):
-            panoramas[i], found = _read_panorama(path, panorama_size, modes[resample], share)
-            shape = shape or found
-            if abs(found[0] / found[1] - shape[0] / shape[1]) > 1.5 / found[1]:
-                raise InputError(f"the panorama has {found[1]} x {found[0]} pixels, {some.panorama_paths[0].name} "
-                                 f"{shape[1]} x {shape[0]}: another field of view", where=path,
-                                 mend="Load pictures of different shape separately, or leave this one out")
-        masks = np.stack([read_mask(p, panorama_size, share) for p in some.sky_paths]) if with_sky else None
+        tiles = np.stack([read_picture(self.tile_paths[i], (tile_size,) * 2, modes[resample]) for i in rows])
+        panoramas = _read_panoramas([self.panorama_paths[i] for i in rows], panorama_size, modes[resample], share)
+        position = self.position
         return TilePanoramaPairs(
-            tiles, panoramas, some.ids, some.heading, self.vertical_fov if vertical_fov is None else vertical_fov,
-            sky=masks, position=None if self.position is None else self.position[self._rows(index)],
-            offset_m=np.zeros((len(some), 2)), tile_extent_m=self.tile_extent_m, camera_height_m=self.camera_height_m)
+            tiles, panoramas, tuple(self.ids[i] for i in rows), self.heading[rows],
+            self.vertical_fov if vertical_fov is None else vertical_fov,
+            sky=np.stack([read_mask(p, panorama_size, share) for p in masked]) if masked else None,
+            position=None if position is None else position[rows], offset_m=np.zeros((len(rows), 2)),
+            tile_extent_m=self.tile_extent_m, camera_height_m=self.camera_height_m)
 
     def _rows(self, index) -> np.ndarray:
+        """Row numbers of an index, array or mask; a row may stand in it twice."""
         rows = np.arange(len(self))
-        return rows if index is None else np.atleast_1d(rows[np.asarray(index)])
+        if index is not None:
+            index = np.atleast_1d(np.asarray(index))
+            if index.size == 0:
+                index = np.zeros(0, int)
+            if index.dtype == bool:
+                fits = index.shape == rows.shape
+            else:
+                fits = index.dtype.kind in "iu" and (np.abs(index + 0.5) < len(self)).all()
+            if not fits:
+                raise InputError(f"index {index.tolist()[:5]} does not fit {len(self)} pairs", where=self.name,
+                                 mend=f"Give numbers from 0 to {len(self) - 1}, or a mask of that many values")
+            rows = rows[index]
+        if len(rows) == 0:
+            raise InputError("no pair is asked for", where=self.name, mend="Give at least one index")
+        return rows
 
 
 def _kept_share(index: PairIndex, vertical_fov: float | None) -> float:
@@ -206,12 +212,21 @@ def read_picture(path: Path, size: tuple[int, int], mode: str = "BICUBIC") -> np
     return _array(_open(path).convert("RGB").resize(size[::-1], Image.Resampling[mode]))
 
 
-def _read_panorama(path: Path, size: tuple[int, int], mode: str, share: float) -> tuple[np.ndarray, tuple[int, int]]:
+def _read_panoramas(paths: list[Path], size: tuple[int, int], mode: str, share: float) -> np.ndarray:
+    """[N, 3, rows, columns] float32 of the middle rows of pictures that must all be of one shape."""
     from PIL import Image
 
-    picture = _open(path).convert("RGB")
-    box = _box(*picture.size, share)
-    return _array(picture.resize(size[::-1], Image.Resampling[mode], box=box)), picture.size[::-1]
+    out, first = np.empty((len(paths), 3, *size), np.float32), None
+    for i, path in enumerate(paths):
+        picture = _open(path).convert("RGB")
+        width, height = picture.size
+        first = first or picture.size
+        if abs(height / width - first[1] / first[0]) > 1.5 / width:
+            raise InputError(f"the panorama has {width} x {height} pixels, {paths[0].name} {first[0]} x {first[1]}: "
+                             "another field of view", where=path,
+                             mend="Load pictures of different shape separately, or leave this one out")
+        out[i] = _array(picture.resize(size[::-1], Image.Resampling[mode], box=_box(width, height, share)))
+    return out
 
 
 def read_mask(path: Path, size: tuple[int, int], share: float = 1.0) -> np.ndarray:
