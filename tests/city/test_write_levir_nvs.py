@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from rsnb.city.posed_scene import district_order
+from rsnb.city.posed_scene import close_cracks, district_order
 from rsnb.city.write_levir_nvs import LevirOptions, ensure_levir_nvs
 from rsnb.data.audit import audit
 from rsnb.data.multiview.levir_nvs import read_levir_nvs
@@ -130,6 +130,15 @@ def test_districts_of_different_character_come_first():
     order = district_order()
     assert sorted(order) == [(i, j) for i in range(4) for j in range(4)]
     assert len({PLAN[i][j].name for i, j in order[:6]}) == 6
+
+
+def test_a_crack_is_closed_and_an_edge_is_not():
+    depth = np.arange(30.0).reshape(5, 6)
+    depth[2, 2], depth[0, 3], depth[4, 4:] = np.inf, np.inf, np.inf
+    closed = close_cracks(depth)
+    # around (2, 2): 7 8 9, 13 15, 19 20 21; above (0, 3) there is nothing: 2 4 8 9 10
+    assert closed[2, 2] == 14.0 and closed[0, 3] == 8.0 and np.isinf(closed[4, 4:]).all()
+    assert (closed[np.isfinite(depth)] == depth[np.isfinite(depth)]).all()
 
 
 def test_the_edge_of_the_world_is_refused(tmp_path, district, monkeypatch):

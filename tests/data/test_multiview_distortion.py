@@ -92,6 +92,13 @@ def test_widest_view_without_empty_pixels(lens):
     assert (ideal[:, 2] == K[:, 2]).all() and ideal[0, 0] / ideal[1, 1] == pytest.approx(K[0, 0] / K[1, 1])
 
 
+def test_a_fisheye_keeps_half_of_its_resolution():
+    # 331 pixels at 120 pixels a radian are 158 degrees; a pinhole picture of all of it would be all border
+    K = np.array([[120.0, 0, 165.5], [0, 120.0, 118.5], [0, 0, 1]])
+    ideal = ideal_intrinsics(K, Distortion("OPENCV_FISHEYE"), (331, 237))
+    assert ideal.tolist() == [[60, 0, 165.5], [0, 60, 118.5], [0, 0, 1]]
+
+
 def test_where_a_lens_folds_over():
     # r (1 - 0.3 r^2) grows until r^2 = 1 / 0.9
     assert valid_radius(Distortion("OPENCV", (-0.3,))) == pytest.approx(np.sqrt(1 / 0.9), rel=2e-3)

@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageFile, TiffImagePlugin
 
+from rsnb.data.multiview.colmap import read_colmap
 from rsnb.data.multiview.distortion import Distortion
+from rsnb.data.multiview.opensfm import read_opensfm
 from rsnb.data.multiview.pictures import PictureFolder, picture_size, read_picture
+from rsnb.data.multiview.transforms_json import read_transforms_json
 from rsnb.data.multiview.views import PosedViews, read_depth
 from rsnb.errors import InputError
 
@@ -84,6 +87,21 @@ def test_sizes_come_from_the_head_alone_and_pixels_are_missed_when_loaded(tmp_pa
     assert len(scene) == 1
     with pytest.raises(InputError, match=r"a.png: this is no whole picture"):
         scene.load()
+
+
+@pytest.mark.parametrize(("read", "name"), [
+    (read_transforms_json, "fox"), (read_colmap, "sceaux_castle"), (read_colmap, "vesta_astrovision"),
+    (read_opensfm, "odm_drone")])
+def test_readers_leave_pixels_on_the_disk(real, monkeypatch, read, name):
+    def refuse(self):
+        raise AssertionError(f"{self.filename} was decoded")
+
+    for kind in (ImageFile.ImageFile, TiffImagePlugin.TiffImageFile):
+        monkeypatch.setattr(kind, "load", refuse)
+    views = read(real(f"nb3_multiview/{name}"))
+    assert len(views) >= 4
+    with pytest.raises(AssertionError, match="was decoded"):
+        views.load([views.names[0]])
 
 
 def write_deep_png(path, rgb):

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rsnb.data.audit import Audit, Finding, duplicate_findings, picture_fault
+from rsnb.data.audit import Audit, Finding, picture_fault
 from rsnb.data.multiview.colmap_model import ColmapImage, ColmapModel, read_colmap_model
-from rsnb.data.multiview.pictures import PictureFolder, picture_size
+from rsnb.data.multiview.pictures import PictureFolder, duplicate_pictures, picture_size, relative_name
 from rsnb.data.multiview.views import PosedViews, scale_intrinsics
 from rsnb.errors import InputError
 
@@ -127,10 +127,9 @@ def audit(root: str | Path) -> Audit:
     try:
         model = read_colmap_model(find_colmap_model(root))
     except InputError as error:
-        where = Path(str(error.where))
-        name = where.relative_to(root).as_posix() if where.is_relative_to(root) else "."
         return Audit("colmap", root, {"cameras": 0, "images": 0, "points": 0}, {},
-                     (Finding("unreadable", name, error.what),))
+                     (Finding("unreadable", relative_name(Path(str(error.where)), root), error.what),))
+    place = relative_name(model.folder, root)
     counts = {"cameras": len(model.cameras), "images": len(model.images), "points": len(model.points), "pictures": 0}
     findings = []
     try:
@@ -143,10 +142,10 @@ def audit(root: str | Path) -> Audit:
         errors = reprojection_errors(model)
         if len(errors):
             median = float(np.nanmedian(errors))
-            findings.append(Finding("note" if median < 2 else "value", model.folder.relative_to(root).as_posix(),
+            findings.append(Finding("note" if median < 2 else "value", place,
                                     f"median reprojection error of {len(errors)} keypoints is {median:.2f} pixels"))
     except InputError as error:
-        findings.append(Finding("note", model.folder.relative_to(root).as_posix(), error.what))
+        findings.append(Finding("note", place, error.what))
     return Audit("colmap", root, counts, {}, tuple(findings))
 
 
@@ -158,7 +157,7 @@ def _audit_pictures(model: ColmapModel, folder: PictureFolder, root: Path) -> li
             findings.append(Finding("missing", image.name, "the model lists it"))
             continue
         used.add(path)
-        name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+        name = relative_name(path, root)
         fault = picture_fault(path)
         if fault:
             findings.append(Finding(fault[0], name, fault[1]))
@@ -167,7 +166,6 @@ def _audit_pictures(model: ColmapModel, folder: PictureFolder, root: Path) -> li
             _same_shape(model.cameras[image.camera_id], picture_size(path), path)
         except InputError as error:
             findings.append(Finding("size", name, error.what))
-    findings += [Finding("unmatched", path.relative_to(root).as_posix(), "the model has no pose for it")
-                 for path in folder.paths if path not in used and path.is_relative_to(root)]
-    return findings + duplicate_findings(sorted(used), root if all(p.is_relative_to(root) for p in used)
-                                         else folder.folders[0])
+    findings += [Finding("unmatched", relative_name(path, root), "the model has no pose for it")
+                 for path in folder.paths if path not in used]
+    return findings + duplicate_pictures(sorted(used), root)

@@ -177,8 +177,8 @@ class _Text:
                 known = f"with {count} parameters" if count else "of a known model"
                 raise InputError(f"{line[:60]!r} is no camera {known}", where=path, line=number,
                                  mend="A row is CAMERA_ID MODEL WIDTH HEIGHT PARAMS")
-            values = _floats(cells[2:], path, number)
-            yield ColmapCamera(int(cells[0]), cells[1].upper(), int(values[0]), int(values[1]), tuple(values[2:]))
+            own, width, height, *params = _floats([cells[0], *cells[2:]], path, number)
+            yield ColmapCamera(int(own), cells[1].upper(), int(width), int(height), tuple(params))
 
     @classmethod
     def images(cls, path: Path) -> Iterator[ColmapImage]:

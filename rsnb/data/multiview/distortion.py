@@ -125,8 +125,9 @@ def remove_intrinsics(K: np.ndarray, pixels: np.ndarray) -> np.ndarray:
 def ideal_intrinsics(K: np.ndarray, lens: Distortion, size: tuple[int, int]) -> np.ndarray:
     """K [3, 3] of the picture without distortion: the widest view of which every pixel lies inside the real picture.
 
-    Size and principal point stay, the focal lengths are scaled together (OpenCV's `getOptimalNewCameraMatrix` with
-    alpha 0 does the same, but moves the principal point and scales x and y apart).
+    Size and principal point stay, the focal lengths are scaled together, at most to half (a fisheye's whole view would
+    leave nothing of its middle). OpenCV's `getOptimalNewCameraMatrix` with alpha 0 does the same, but moves the
+    principal point and scales x and y apart.
 
     Args:
         K: of the real picture, pixel centres at +0.5.
@@ -150,7 +151,9 @@ def ideal_intrinsics(K: np.ndarray, lens: Distortion, size: tuple[int, int]) -> 
         return bool((np.linalg.norm(plane, axis=-1) < reach).all() and (real >= 0).all()
                     and (real <= [width, height]).all())
 
-    low, high = 0.1, 20.0
+    low, high = 0.5, 20.0
+    if inside(low):
+        return scaled(low)
     if not inside(high):
         raise InputError(f"the lens coefficients {lens.coefficients} leave nothing of the picture", where=lens.model,
                          mend="Check that intrinsics and coefficients belong to this picture size")
@@ -180,6 +183,10 @@ def source_pixels(K: np.ndarray, lens: Distortion, ideal_K: np.ndarray, size: tu
     """[H, W, 2] float32: where in the real picture each pixel of the ideal one lies, pixel centres at integers (the
     convention of `cv2.remap`)."""
     width, height = size
-    centres = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), axis=-1)
-    real = apply_intrinsics(K, distort(lens, remove_intrinsics(ideal_K, centres)))
-    return (real - 0.5).astype(np.float32)
+    out = np.empty((height, width, 2), np.float32)
+    rows = max(1, (1 << 20) // width)  # in float64, a picture of 24 million pixels would need gigabytes at once
+    for first in range(0, height, rows):
+        last = min(first + rows, height)
+        centres = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(first, last) + 0.5), axis=-1)
+        out[first:last] = apply_intrinsics(K, distort(lens, remove_intrinsics(ideal_K, centres))) - 0.5
+    return out

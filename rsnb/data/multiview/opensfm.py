@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rsnb.data.audit import Audit, Finding, duplicate_findings, picture_fault
+from rsnb.data.audit import Audit, Finding, picture_fault
 from rsnb.data.multiview.distortion import SPHERICAL, Distortion
-from rsnb.data.multiview.pictures import PictureFolder, picture_size
+from rsnb.data.multiview.pictures import PictureFolder, duplicate_pictures, picture_size, relative_name
 from rsnb.data.multiview.views import PosedViews
 from rsnb.errors import InputError
 from rsnb.files import require_file
@@ -205,18 +205,18 @@ def audit(root: str | Path) -> Audit:
         fault = picture_fault(picture)
         try:
             if fault:
-                findings.append(Finding(fault[0], picture.relative_to(root).as_posix(), fault[1]))
+                findings.append(Finding(fault[0], relative_name(picture, root), fault[1]))
             else:
                 _camera(whole, shot, picture_size(picture), path, name)
             _pose(shot, path, name)
         except InputError as error:
-            findings.append(Finding("value", path.relative_to(root).as_posix(), error.what))
+            findings.append(Finding("value", relative_name(path, root), error.what))
     if len(values) > 1:
-        findings.append(Finding("note", path.relative_to(root).as_posix(), f"{len(values)} reconstructions that are "
+        findings.append(Finding("note", relative_name(path, root), f"{len(values)} reconstructions that are "
                                 f"not joined; the largest has {len(whole['shots'])} shots"))
     beside = {picture.parent for picture in used}
-    findings += [Finding("unmatched", picture.relative_to(root).as_posix(), "no shot names it")
+    findings += [Finding("unmatched", relative_name(picture, root), "no shot names it")
                  for picture in folder.paths if picture not in used and picture.parent in beside]
     counts = {"reconstructions": len(values), "shots": len(whole["shots"]), "pictures": len(used),
               "points": len(whole.get("points", {}))}
-    return Audit("opensfm", root, counts, {}, (*findings, *duplicate_findings(sorted(used), root)))
+    return Audit("opensfm", root, counts, {}, (*findings, *duplicate_pictures(sorted(used), root)))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from rsnb.data.audit import Finding, duplicate_findings
 from rsnb.errors import InputError
 from rsnb.files import require_file
 
@@ -148,3 +151,14 @@ class PictureFolder:
         # train/r_0 must not be taken for test/r_0
         beside = self._last.get(wanted.rsplit(".", 1)[0] if wanted.endswith(SUFFIXES) else wanted, [])
         return beside[0] if len(beside) == 1 else None
+
+
+def relative_name(path: Path, root: Path) -> str:
+    """For findings: the path from the root, upwards where pictures lie beside it."""
+    return Path(os.path.relpath(path, root)).as_posix()
+
+
+def duplicate_pictures(paths: list[Path], root: Path) -> list[Finding]:
+    """`duplicate_findings` of pictures that may lie beside the root."""
+    base = Path(os.path.commonpath([root, *paths]))
+    return [replace(f, path=relative_name(base / f.path, root)) for f in duplicate_findings(paths, base)]

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rsnb.data.audit import Audit, Finding, duplicate_findings, picture_fault
+from rsnb.data.audit import Audit, Finding, picture_fault
 from rsnb.data.multiview.distortion import SPHERICAL, Distortion
-from rsnb.data.multiview.pictures import PictureFolder, picture_size
+from rsnb.data.multiview.pictures import PictureFolder, duplicate_pictures, picture_size, relative_name
 from rsnb.data.multiview.views import PosedViews, scale_intrinsics
 from rsnb.errors import InputError
 from rsnb.files import require_file
@@ -192,7 +192,8 @@ def _lens(frame: Frame) -> Distortion | None:
         return Distortion("OPENCV_FISHEYE", (k1, k2, k3, k4))
     if model not in ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE", "SIMPLE_RADIAL", "RADIAL", "FULL_OPENCV"):
         return Distortion(model)
-    # nerfstudio's fourth radial number belongs to its fisheye; OpenCV's fourth is a denominator
+    if k4:
+        return Distortion("OPENCV_K4")  # nerfstudio's r^8 term, which OpenCV does not have
     lens = Distortion("OPENCV", (k1, k2, p1, p2, k3))
     return None if lens.none else lens
 
@@ -228,13 +229,13 @@ def audit(root: str | Path) -> Audit:
     for frame, path in zip(frames, found, strict=True):
         fault = None if path is None else picture_fault(path)
         if fault:
-            findings.append(Finding(fault[0], path.relative_to(root).as_posix(), fault[1]))
+            findings.append(Finding(fault[0], relative_name(path, root), fault[1]))
         elif path is not None:
             try:
                 _intrinsics(frame, picture_size(path), path)
             except InputError as error:
                 findings.append(Finding("size" if "pixels" in error.what else "value", frame.path, error.what))
     beside = {path.parent for path in used}
-    findings += [Finding("unmatched", path.relative_to(root).as_posix(), "no frame names it")
+    findings += [Finding("unmatched", relative_name(path, root), "no frame names it")
                  for path in sorted(set(folder.paths) - set(used)) if path.parent in beside]
-    return Audit("transforms_json", root, counts, {}, (*findings, *duplicate_findings(used, root)))
+    return Audit("transforms_json", root, counts, {}, (*findings, *duplicate_pictures(used, root)))
