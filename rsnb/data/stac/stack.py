@@ -19,7 +19,7 @@ from rsnb.data.stac.assets import asset_of
 from rsnb.data.stac.grids import aligned_grid, box_in, item_crs, utm_crs
 from rsnb.data.stac.matching import item_interval
 from rsnb.data.stac.reflectance import baseline_of, scaling_of
-from rsnb.data.stac.windows import open_href, read_onto
+from rsnb.data.stac.windows import no_georeference_warnings, open_href, read_onto
 from rsnb.errors import InputError
 from rsnb.scenes import DatedStack
 
@@ -119,7 +119,7 @@ def read_stack(items: Sequence, bands: Sequence[str], options: StackOptions | No
     grid = stack_grid([item for _, item in dated], bands, options, access)
     _require_room(len(dated), len(bands), grid, options.max_bytes)
     read = partial(_read_item, bands=bands, grid=grid, options=options, access=access)
-    with ThreadPoolExecutor(max(options.workers, 1)) as pool:
+    with no_georeference_warnings(), ThreadPoolExecutor(max(options.workers, 1)) as pool:
         frames = list(pool.map(_or_why(read), dated))
     notes += [text for frame in frames for text in ((frame,) if isinstance(frame, str) else frame.notes)]
     good = [frame for frame in frames if not isinstance(frame, str)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -61,14 +62,13 @@ def open_href(href: str, access: Access | None = None) -> Iterator:
         InputError: it does not answer, is no raster, is refused; named without query, so without signature.
     """
     import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+    from rasterio.errors import RasterioError
 
     opened = (access or Access()).open(href)
     if opened.is_local and not opened.label.startswith("/vsi"):
         require_file(opened.target.reveal(), "raster")
     with ExitStack() as stack:
-        stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        stack.enter_context(no_georeference_warnings())
         try:
             for side_cars in SIDE_CARS[-1:] if opened.is_local else ("", *SIDE_CARS):
                 stack.enter_context(rasterio.Env(**_options(opened, side_cars)))
@@ -151,6 +151,22 @@ def read_onto(href: str, grid: RasterGrid, band: int = 1, resampling: str = "bil
             return _warped(file, band, grid, resampling, nodata)
         with rasterio.open(file.name, overview_level=level) as smaller:
             return _warped(smaller, band, grid, resampling, nodata)
+
+
+@contextmanager
+def no_georeference_warnings() -> Iterator[None]:
+    """Silence rasterio about files whose place lies beside them.
+
+    Python's warning filters belong to the whole process: a worker thread leaves them to the thread that started it.
+    """
+    from rasterio.errors import NotGeoreferencedWarning
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
 
 
 def _options(opened: Opened, side_cars: str) -> dict:
