@@ -93,10 +93,11 @@ def test_widest_view_without_empty_pixels(lens):
 
 
 def test_a_fisheye_keeps_half_of_its_resolution():
-    # 331 pixels at 120 pixels a radian are 158 degrees; a pinhole picture of all of it would be all border
-    K = np.array([[120.0, 0, 165.5], [0, 120.0, 118.5], [0, 0, 1]])
+    # 237 pixels at 80 pixels a radian are 170 degrees: a pinhole picture of all of it would have a seventh of the focal
+    # length (tan 85 degrees = 11), and nothing would be left of the middle
+    K = np.array([[80.0, 0, 165.5], [0, 80.0, 118.5], [0, 0, 1]])
     ideal = ideal_intrinsics(K, Distortion("OPENCV_FISHEYE"), (331, 237))
-    assert ideal.tolist() == [[60, 0, 165.5], [0, 60, 118.5], [0, 0, 1]]
+    assert ideal.tolist() == [[40, 0, 165.5], [0, 40, 118.5], [0, 0, 1]]
 
 
 def test_where_a_lens_folds_over():
