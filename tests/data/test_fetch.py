@@ -13,12 +13,13 @@ import pytest
 
 from rsnb.data.download import fetch as fetching
 from rsnb.data.download import lock, plan
+from rsnb.data.download.answers import DownloadError
 from rsnb.data.download.disk import DiskError
 from rsnb.data.download.drive import download_from_drive, drive_id_of
 from rsnb.data.download.fetch import fetch, plan_fetch
 from rsnb.data.download.http import ChecksumError
 from rsnb.data.download.loopback import Fault, LoopbackServer
-from rsnb.data.download.transfer import DownloadError, Expected, HttpOptions
+from rsnb.data.download.transfer import Expected, HttpOptions
 from rsnb.data.manifest import Licence, Manifest, ManifestFile
 from rsnb.errors import InputError
 
@@ -124,7 +125,7 @@ def test_where_one_file_fails_the_others_go_on(tmp_path, server, toy):
     assert not result.ok and result.done == ("notes/b.txt", "c.zip")
     (path, error), = result.failed
     assert path == "a.bin" and isinstance(error, ChecksumError) and sha(CONTENT) in result.text()
-    assert "2 of 3 files" in result.text() and not (tmp_path / "toy" / "a.bin").exists()
+    assert "2 of 3 files verified" in result.text() and not (tmp_path / "toy" / "a.bin").exists()
 
 
 def test_optional_files_come_only_when_asked_for(tmp_path, server, toy):
@@ -279,7 +280,7 @@ def test_a_form_without_known_files_and_a_folder_that_is_not_empty(tmp_path):
 ])
 def test_what_is_not_fetched_says_what_to_do(tmp_path, changes, words):
     assert words in plan_fetch(manifest(**changes), tmp_path).text()
-    assert fetch(manifest(**changes), tmp_path).ok and not (tmp_path / "toy").exists()
+    assert fetch(manifest(**changes), tmp_path).complete and not (tmp_path / "toy").exists()
 
 
 @pytest.mark.parametrize("path", ["../evil.zip", "/etc/evil", "a/../../b", "a\\b"])

@@ -85,7 +85,7 @@ def typed(tmp_path, *words):
 def test_a_fetch_prints_its_plan_and_its_result(tmp_path, toy):
     first = typed(tmp_path, "toy")
     assert first.exit_code == 0, first.output
-    assert "download   a.txt, 3 bytes" in first.output and "toy: 1 of 1 files are in" in first.output
+    assert "download   a.txt, 3 bytes" in first.output and "toy: 1 of 1 files verified in" in first.output
     assert (tmp_path / "data" / "toy" / "a.txt").read_bytes() == b"one"
     again = typed(tmp_path, "toy", "--verify", "--audit")
     assert again.exit_code == 0 and "there      a.txt" in again.output and "no audit for this format" in again.output

@@ -13,10 +13,11 @@ import threading
 import pytest
 
 from rsnb.data.download import owners, parts, transfer
+from rsnb.data.download.answers import DownloadError, show_url
 from rsnb.data.download.disk import DiskError
 from rsnb.data.download.http import ChecksumError, ResumingDownloader, download
 from rsnb.data.download.loopback import Fault, LoopbackServer
-from rsnb.data.download.transfer import DownloadError, HttpOptions, show_url
+from rsnb.data.download.transfer import HttpOptions
 from rsnb.errors import InputError
 
 CONTENT = random.Random(1).randbytes(300_000)
@@ -425,6 +426,14 @@ def test_chunked_answers_are_read_and_a_cut_one_is_noticed(tmp_path):
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_the_bar_counts_the_bytes_that_were_there_before(served, capsys):
+    server, path = served
+    leave_part(path, 150_000, url=server.url_of("a.bin"), etag=None, last_modified=None, bytes=len(CONTENT))
+    download(server.url_of("a.bin"), path, sha256=SHA, options=HttpOptions(progress=True))
+    shown = capsys.readouterr().err
+    assert "a.bin:  50%" in shown and "a.bin: 100%" in shown and "300k/300k" in shown
 
 
 def test_an_empty_file_is_a_file(served):

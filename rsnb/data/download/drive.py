@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from pathlib import Path
 
+from rsnb.data.download.answers import DownloadError
 from rsnb.data.download.http import Downloaded, check, claim_target, sha256_of
-from rsnb.data.download.transfer import DownloadError, Expected, HttpOptions
+from rsnb.data.download.transfer import Expected, HttpOptions
 
 
 def drive_id_of(url: str) -> str | None:
@@ -52,6 +54,8 @@ def download_from_drive(drive_id: str, path: str | Path, expected: Expected | No
             os.fsync(file.fileno())
         os.replace(arrived, path)
         part.discard()
+        for stray in path.parent.glob(f"{glob.escape(arrived.name)}*"):  # of a killed gdown
+            stray.unlink()
     return Downloaded(path, expected.sha256 or sha256_of(path), path.stat().st_size, page)
 
 

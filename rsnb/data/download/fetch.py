@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rsnb.data.download import lock
+from rsnb.data.download.answers import DownloadError
 from rsnb.data.download.disk import disk_error, require_room
 from rsnb.data.download.drive import download_from_drive
 from rsnb.data.download.http import ChecksumError, Downloaded, check, checksum_error, download, sha256_of
-from rsnb.data.download.plan import FetchPlan, Place, choose, locate, plan_fetch
-from rsnb.data.download.transfer import DownloadError, Expected, HttpOptions
+from rsnb.data.download.plan import BY_HAND, FetchPlan, Place, choose, locate, plan_fetch
+from rsnb.data.download.transfer import Expected, HttpOptions
 from rsnb.data.download.unpack import unpack
 from rsnb.data.manifest import Manifest
 from rsnb.errors import InputError
@@ -47,14 +48,16 @@ class FetchResult:
 
     @property
     def complete(self) -> bool:
-        """Everything that was asked for is there."""
-        return not self.failed and not self.by_hand and not (self.plan.instructions and not self.done)
+        """Everything that was asked for is there; of what is built or searched, nothing is."""
+        manifest = self.plan.manifest
+        asked = manifest.kind != "catalogue" and manifest.access in BY_HAND and not manifest.files
+        return not self.failed and not self.by_hand and not asked
 
     def text(self) -> str:
         """A few lines for people."""
         name = self.plan.manifest.name
-        lines = [f"{name}: {len(self.done)} of {len(self.done) + len(self.failed) + len(self.by_hand)} files are in "
-                 f"{self.folder}, verified"] if self.done or self.failed else []
+        total = len(self.done) + len(self.failed) + len(self.by_hand)
+        lines = [f"{name}: {len(self.done)} of {total} files verified in {self.folder}"] if total else []
         lines += [f"  failed: {path}: {error}" for path, error in self.failed]
         if self.by_hand:
             lines.append(f"{name}: {', '.join(self.by_hand[:3])}{' ...' if len(self.by_hand) > 3 else ''}: "
@@ -117,7 +120,7 @@ def _bring(place: Place, root: Path, verify: bool, options: HttpOptions) -> bool
         if place.file.sha256 and place.record.trust != "published":  # published since then, and the same
             _record(place, root, digest, place.record.url)
     if place.into is not None and state != "unpacked":
-        unpack(place.path, place.into, digest)
+        unpack(place.path, place.into, digest, progress=options.progress)
     if verify and place.into is not None:
         _verify_unpacked(place)
     return True
@@ -172,7 +175,7 @@ def _changed(place: Place, digest: str) -> ChecksumError:
 
 
 def _record(place: Place, root: Path, digest: str, url: str) -> None:
-    lock.record(root, place.key, place.path, digest, url, published=bool(place.file.sha256 or place.file.md5))
+    lock.record(root, place.key, place.path, digest, url, published=bool(place.file.sha256))
 
 
 def _verify_unpacked(place: Place) -> None:

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
 
+from rsnb.data.download.answers import DownloadError, show_url
 from rsnb.data.download.disk import disk_error, sync_folder
 from rsnb.data.download.parts import Part, claim
-from rsnb.data.download.transfer import DownloadError, Expected, HttpOptions, fill, log, show_url
+from rsnb.data.download.transfer import Expected, HttpOptions, fill, log
 from rsnb.errors import InputError
 
 

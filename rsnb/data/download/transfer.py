@@ -9,25 +9,25 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
+from rsnb.data.download.answers import (
+    DownloadError,
+    TryAgain,
+    judge_failure,
+    judge_status,
+    number,
+    refuse_page,
+    show_url,
+)
 from rsnb.data.download.disk import disk_error, require_room, size_text
 from rsnb.data.download.parts import Part
-from rsnb.errors import InputError
 
 if TYPE_CHECKING:
     from requests import Response
 
 CHUNK = 32 * 1024  # bytes that a kill can lose: what is read is written at once
-LATER = (408, 425, 429, 500, 502, 503, 504)  # "try again" in the server's words
 log = logging.getLogger("rsnb.data.download")
-
-
-class DownloadError(InputError):
-    """A server did not give a file; another mirror may."""
 
 
 @dataclass(frozen=True)
@@ -80,18 +80,6 @@ class HttpOptions:
     progress: bool = False
 
 
-class _TryAgain(Exception):
-    def __init__(self, reason: str, wait_s: float | None = None, tries: int | None = None):
-        super().__init__(reason)
-        self.reason, self.wait_s, self.tries = reason, wait_s, tries
-
-
-def show_url(url: str) -> str:
-    """A URL without user, query and fragment, since those may hold a token."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
-
-
 def fill(part: Part, url: str, expected: Expected, options: HttpOptions) -> None:
     """Bring a part to its full length, and to the disk.
 
@@ -109,7 +97,7 @@ def fill(part: Part, url: str, expected: Expected, options: HttpOptions) -> None
             try:
                 _once(session, part, url, expected, options)
                 break
-            except _TryAgain as again:
+            except TryAgain as again:
                 fruitless = 1 if part.size > farthest else fruitless + 1
                 farthest = max(farthest, part.size)
                 reason = again.reason if again.tries else reason  # the one that says most
@@ -135,22 +123,13 @@ def _once(session, part: Part, url: str, expected: Expected, options: HttpOption
             if _is_whole(answer, part, url, expected):
                 return
             _receive(answer, part, url, expected, options)
-    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema,
-            requests.exceptions.TooManyRedirects, requests.exceptions.InvalidProxyURL) as error:
-        raise DownloadError(f"{show_url(url)} is no address to download from ({type(error).__name__})",
-                            where=part.target, mend="Correct the URL, or the proxy in the environment") from None
-    except requests.exceptions.SSLError as error:
-        if "CERTIFICATE" not in str(error).upper():
-            raise _TryAgain("the secure connection broke off") from None
-        raise DownloadError(f"{show_url(url)}: the certificate of the server is not valid", where=part.target,
-                            mend="Set REQUESTS_CA_BUNDLE if a proxy puts in its own; check the clock") from None
     except requests.exceptions.RequestException as error:
-        raise _TryAgain(_reason(error)) from None
+        raise judge_failure(error, url, part.target) from None
     whole = expected.bytes if expected.bytes is not None else part.state.get("bytes")
     if whole is not None and part.size != whole:
         if part.size > whole:
             part.begin({})
-        raise _TryAgain(f"{part.size} bytes came, {whole} were announced")
+        raise TryAgain(f"{part.size} bytes came, {whole} were announced")
 
 
 def _conditions(part: Part, url: str, expected: Expected) -> dict[str, str] | None:
@@ -190,14 +169,8 @@ def _is_whole(answer: Response, part: Part, url: str, expected: Expected) -> boo
         why = "the server has nothing at this position" if said is None or whole is None else \
             f"the server announced {said} bytes and has {whole[1]}"
         _restart(part, url, why)
-        raise _TryAgain(why, tries=3)
-    if status in LATER:
-        raise _TryAgain(f"the server answers {status} ({answer.reason})", _retry_after(answer))
-    mend = {401: "It needs an account or a token", 403: "It may need an account, a signed link, or another network",
-            404: "The file has moved: look at the data set's homepage, and correct the manifest",
-            410: "The file is gone: look at the data set's homepage"}
-    raise DownloadError(f"{show_url(url)}: the server answers {status} ({answer.reason})", where=part.target,
-                        mend=mend.get(status, "Look at the data set's homepage"))
+        raise TryAgain(why, tries=3)
+    raise judge_status(answer, url, part.target)
 
 
 def _receive(answer: Response, part: Part, url: str, expected: Expected, options: HttpOptions) -> None:
@@ -205,7 +178,7 @@ def _receive(answer: Response, part: Part, url: str, expected: Expected, options
     encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
     # a .gz that is announced as packed is meant as it is; anything else is unpacked on the way, and cannot be resumed
     unpack = encoding not in ("", "identity") and not part.target.name.lower().endswith((".gz", ".tgz"))
-    length = None if unpack else _number(answer.headers.get("Content-Length"))
+    length = None if unpack else number(answer.headers.get("Content-Length"))
     whole = length
     if answer.status_code == 206:
         whole = _continued(answer, part, url)
@@ -214,9 +187,9 @@ def _receive(answer: Response, part: Part, url: str, expected: Expected, options
     chunks = _chunks(answer, unpack)
     first = next(chunks, b"")
     if answer.status_code == 200:
-        _refuse_page(answer, first, part, url, expected)
+        refuse_page(answer, first, url, part.target, trusted=expected.digest is not None)
         if None not in (length, expected.bytes) and length != expected.bytes:
-            raise _TryAgain(f"the server announces {length} bytes, published are {expected.bytes}", tries=2)
+            raise TryAgain(f"the server announces {length} bytes, published are {expected.bytes}", tries=2)
         if part.size:
             _restart(part, url, "the server sends the whole file" if answer.headers.get("ETag") in
                      (None, part.state.get("etag")) else "the file has changed on the server")
@@ -268,14 +241,15 @@ def _chunks(answer: Response, unpack: bool):
 def _continued(answer: Response, part: Part, url: str) -> int | None:
     """Size of the whole file if a 206 continues ours, else start again."""
     span = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", answer.headers.get("Content-Range", "").strip())
-    start, whole = (int(span[1]), _number(span[3])) if span else (None, None)
-    known, etag = part.state.get("bytes"), answer.headers.get("ETag")
-    same = part.state.get("url") != show_url(url) or etag in (None, part.state.get("etag"))
+    start, whole = (int(span[1]), number(span[3])) if span else (None, None)
+    known = part.state.get("bytes")
+    etags = part.state.get("etag"), answer.headers.get("ETag")
+    same = part.state.get("url") != show_url(url) or None in etags or etags[0] == etags[1]
     if start == part.size and same and (None in (whole, known) or whole == known):
         return whole if whole is not None else known
     why = "the server sends another piece than asked" if start != part.size else "the file has changed on the server"
     _restart(part, url, why)
-    raise _TryAgain(why, 0.0)
+    raise TryAgain(why, 0.0)
 
 
 def _restart(part: Part, url: str, why: str) -> None:
@@ -285,22 +259,7 @@ def _restart(part: Part, url: str, why: str) -> None:
         part.begin({})
 
 
-def _refuse_page(answer: Response, first: bytes, part: Part, url: str, expected: Expected) -> None:
-    """A web page with status 200 in place of data: a quota, a login, a captive network."""
-    if part.target.suffix.lower() in (".html", ".htm", ".xhtml"):
-        return
-    start = first[:512].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    looks = start.startswith((b"<!doctype html", b"<html"))
-    called = answer.headers.get("Content-Type", "").strip().lower().startswith(("text/html", "application/xhtml"))
-    if not looks and (not called or expected.digest):
-        return
-    title = re.search(rb"<title[^>]*>\s*(.*?)\s*</title", first, re.S | re.I)
-    said = f", titled {title[1].decode('utf-8', 'replace')[:80]!r}" if title else ""
-    raise DownloadError(f"{show_url(url)}: a web page came in place of the file{said}", where=part.target,
-                        mend="Open the address in a browser to see what it wants: a quota, a login, terms to accept")
-
-
-def _wait(again: _TryAgain, fruitless: int, options: HttpOptions, part: Part, url: str) -> None:
+def _wait(again: TryAgain, fruitless: int, options: HttpOptions, part: Part, url: str) -> None:
     if again.wait_s is not None and again.wait_s > options.longest_wait_s:
         raise DownloadError(f"{show_url(url)}: {again.reason} and asks to wait {again.wait_s:.0f} s",
                             where=part.target, mend=f"Try again then. {_continue(part)}")
@@ -311,35 +270,6 @@ def _wait(again: _TryAgain, fruitless: int, options: HttpOptions, part: Part, ur
     time.sleep(wait)
 
 
-def _retry_after(answer: Response) -> float | None:
-    """Seconds of a Retry-After header, which holds a number or a date."""
-    text = answer.headers.get("Retry-After", "").strip()
-    if text.isdecimal():
-        return float(text)
-    try:
-        when = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
-        return None
-    when = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return max((when - datetime.now(UTC)).total_seconds(), 0.0)
-
-
-def _reason(error: Exception) -> str:
-    """A few words for a failed connection; the library's own text may hold the whole URL."""
-    text = str(error)
-    for sign, words in (("timed out", "no answer in time"), ("IncompleteRead", "the connection broke off"),
-                        ("Name or service not known", "the server's name is not known (is there a network?)"),
-                        ("NameResolutionError", "the server's name is not known (is there a network?)"),
-                        ("refused", "the server refuses the connection"), ("reset", "the connection broke off")):
-        if sign in text:
-            return words
-    return f"the connection failed ({type(error).__name__})"
-
-
 def _continue(part: Part) -> str:
     return (f"Try again: it goes on after the {size_text(part.size)} that are here" if part.size
             else "Try again later, or look at the data set's homepage")
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text and text.strip().isdecimal() else None

@@ -48,7 +48,8 @@ class Unpacked:
 
 
 def unpack(
-    archive: str | Path, folder: str | Path, sha256: str | None = None, limits: Limits | None = None
+    archive: str | Path, folder: str | Path, sha256: str | None = None, limits: Limits | None = None,
+    progress: bool = False,
 ) -> Unpacked:
     """Unpack a zip or tar; if that was done before and the files are there, only say so.
 
@@ -62,6 +63,7 @@ def unpack(
         folder: for its members.
         sha256: of the archive, if it is known already.
         limits: what it may at most be.
+        progress: whether to show a bar.
 
     Raises:
         HostileError: a member is refused: a path out of the folder, a link, a device, a bomb, a name that is there
@@ -79,7 +81,7 @@ def unpack(
             done = read_stamp(folder, archive.name)
             if done is not None and done.archive_sha256 == sha256 and not done.faults():
                 return done
-            return _unpack(archive, folder, sha256, limits or Limits())
+            return _unpack(archive, folder, sha256, limits or Limits(), progress)
     except InputError:
         raise
     except OSError as error:
@@ -97,7 +99,7 @@ def read_stamp(folder: str | Path, archive_name: str) -> Unpacked | None:
         return None
 
 
-def _unpack(archive: Path, folder: Path, sha256: str, limits: Limits) -> Unpacked:
+def _unpack(archive: Path, folder: Path, sha256: str, limits: Limits, progress: bool) -> Unpacked:
     home = folder if _is_used(folder) else folder.parent  # on the same disk as what it becomes
     name = ".unpacking" if home == folder else f".{folder.name}.unpacking"
     tag = owners.new_tag()
@@ -107,7 +109,7 @@ def _unpack(archive: Path, folder: Path, sha256: str, limits: Limits) -> Unpacke
             if not any(not member.folder for member in opened.members):
                 raise InputError("there is no file in this archive", where=archive, mend="Fetch it again")
             partial.mkdir()
-            files = _write_all(opened, partial, archive, folder)
+            files = _write_all(opened, partial, archive, folder, progress)
         result = Unpacked(folder, sha256, files)
         write_text(_stamp_path(partial, archive.name), json.dumps(
             {"archive": archive.name, "sha256": sha256, "files": {path: list(entry) for path, entry in files.items()}}))
@@ -119,10 +121,14 @@ def _unpack(archive: Path, folder: Path, sha256: str, limits: Limits) -> Unpacke
         owners.release(tag)
 
 
-def _write_all(opened: Archive, partial: Path, archive: Path, folder: Path) -> dict[str, tuple[int, str]]:
+def _write_all(
+    opened: Archive, partial: Path, archive: Path, folder: Path, progress: bool
+) -> dict[str, tuple[int, str]]:
+    from tqdm.auto import tqdm
+
     files: dict[str, tuple[int, str]] = {}
     few = len(opened.members) <= FEW
-    for member in opened.members:
+    for member in tqdm(opened.members, desc=f"unpacking {archive.name}", unit=" files", disable=not progress):
         try:
             if member.folder:
                 (partial / member.path).mkdir(parents=True, exist_ok=True)
