@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from rsnb.city.grids import Grid
 from rsnb.city.sensor import sample, sampling_matrix
-from rsnb.city.series import Grid
 from rsnb.city.sun import Sun
 
 CLOUDY = 0.2  # opacity from which a pixel counts as cloud, and darkening from which it counts as shadow

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rsnb.city.series import Grid
+from rsnb.city.grids import Grid
 
 COG_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
 EXTENSIONS = "https://stac-extensions.github.io"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ def truth_image(folder: str | Path, place: str, date, shape: tuple[int, int] | N
     Args:
         folder: of a data set that `ensure_worldstrat` or `ensure_catalogue` built.
         place: a folder's name below its `truth`: a WorldStrat place, or a catalogue's "wide" or "near".
-        date: anything numpy takes for a date; a day without a time means the hour of the satellite's pass.
+        date: see `at_overpass`; a day without a time means the hour of the satellite's pass.
         shape: pixels over the footprint that all pictures of the place share; or
         gsd_m: the size of a pixel, rounded so that whole pixels fill the footprint. Neither: the fine grid's own.
         bands: of `seasons.BANDS`.
@@ -46,8 +47,22 @@ def place_truth(folder: str | Path, place: str) -> SeriesTruth:
 
 
 def at_overpass(date) -> np.datetime64:
-    """A date with its time, or the hour of the satellite's pass on a day without one."""
-    date = np.datetime64(date)
+    """A date in UTC, seconds: with its own time, or the hour of the satellite's pass on a day without one.
+
+    Args:
+        date: a `datetime` (UTC where it names no zone), a numpy date, or text such as 2022-06-20 or
+            2022-06-20T09:50:31Z.
+
+    Raises:
+        InputError: no date.
+    """
+    if isinstance(date, datetime):
+        date = date.astimezone(UTC).replace(tzinfo=None) if date.tzinfo else date
+    try:
+        date = np.datetime64(date.removesuffix("Z") if isinstance(date, str) else date)
+    except ValueError:
+        raise InputError(f"{date!r} is no date", where="date", mend="Write it like 2022-06-20") from None
     if np.isnat(date):
         raise InputError("the date is missing", where="date", mend="Give one, for example 2022-06-20")
-    return date.astype("datetime64[s]") + OVERPASS if np.datetime_data(date)[0] in ("Y", "M", "W", "D") else date
+    whole_day = np.datetime_data(date)[0] in ("Y", "M", "W", "D")
+    return date.astype("datetime64[s]") + (OVERPASS if whole_day else np.timedelta64(0, "s"))

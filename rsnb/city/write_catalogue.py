@@ -24,11 +24,13 @@ import numpy as np
 
 from rsnb.city import stac_items as stac
 from rsnb.city.acquisitions import NATIVE_M, Acquisition, Observation, observe, plan_acquisitions
+from rsnb.city.grids import Grid
 from rsnb.city.landscape import Landscape
 from rsnb.city.options import CORE_M, GEOREFERENCE, CityOptions, check_index, core_bounds
 from rsnb.city.sensor import Sensor, nearest, sample, sampling_matrix
-from rsnb.city.series import Grid, SeriesTruth, band_numbers, build_truth, district_with_belt
+from rsnb.city.series import SeriesTruth, band_numbers
 from rsnb.city.store import ensure_built
+from rsnb.city.survey import build_truth, district_with_belt
 from rsnb.city.true_images import at_overpass
 from rsnb.errors import InputError
 from rsnb.files import atomic_path, write_text
@@ -74,6 +76,8 @@ class CatalogueOptions:
     def __post_init__(self):
         check_index(self.district)
         band_numbers(self.bands)
+        for date in (self.start, self.stop, *self.high_resolution_dates):
+            at_overpass(date)
         if self.pixels % 6 or self.pixels < 24:
             raise InputError(f"pixels is {self.pixels}", where="CatalogueOptions", mend="Use a multiple of 6 above 23")
         if not 0.5 <= self.fine_m <= 5.0:
@@ -92,7 +96,7 @@ def ensure_catalogue(root: str | Path, options: CatalogueOptions = CatalogueOpti
 
 def write_catalogue(folder: Path, options: CatalogueOptions) -> None:
     """Write all files into an existing folder."""
-    district = district_with_belt(options.city, options.district)
+    district = district_with_belt(options.city, check_index(options.district))
     landscape = Landscape(options.city.seed, district.bounds)
     wide, near = _grids(options)
     district.scene  # built once, before two threads ask for it  # noqa: B018

@@ -25,12 +25,14 @@ from pathlib import Path
 import numpy as np
 
 from rsnb.city.acquisitions import Acquisition, Observation, observe, plan_acquisitions
+from rsnb.city.grids import Grid
 from rsnb.city.landscape import Landscape
 from rsnb.city.options import CORE_M, GEOREFERENCE, CityOptions, check_index, core_bounds
 from rsnb.city.seasons import BANDS
 from rsnb.city.sensor import Sensor, nearest
-from rsnb.city.series import Grid, SeriesTruth, build_truth, district_with_belt
+from rsnb.city.series import SeriesTruth
 from rsnb.city.store import ensure_built
+from rsnb.city.survey import build_truth, district_with_belt
 from rsnb.city.true_images import at_overpass
 from rsnb.errors import InputError
 from rsnb.files import atomic_path, write_text
@@ -76,6 +78,7 @@ class WorldStratOptions:
     def __post_init__(self):
         for index in self.districts:
             check_index(index)
+        at_overpass(self.high_resolution_date)
         if not (self.hr_pixels >= 64 and 0.25 <= self.fine_m <= 3.0):
             raise InputError(f"hr_pixels is {self.hr_pixels} and fine_m {self.fine_m}", where="WorldStratOptions",
                              mend="Use at least 64 pixels and 0.25 to 3 m")
@@ -90,7 +93,7 @@ def ensure_worldstrat(root: str | Path, options: WorldStratOptions = WorldStratO
 
 def write_worldstrat(folder: Path, options: WorldStratOptions) -> None:
     """Write all files into an existing folder."""
-    for number, (i, j) in enumerate(options.districts):
+    for number, (i, j) in enumerate(check_index(index) for index in options.districts):
         district = district_with_belt(options.city, (i, j))
         landscape = Landscape(options.city.seed, district.bounds)
         x, y, *_ = core_bounds((i, j))

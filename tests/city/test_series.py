@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
+
 import numpy as np
 import pyproj
 import pytest
 from scipy.special import ndtr
 from skimage.registration import phase_cross_correlation
 
+from rsnb.city.grids import Grid
 from rsnb.city.landscape import KINDS, Landscape
 from rsnb.city.options import GEOREFERENCE, TREE, WATER
 from rsnb.city.seasons import BANDS, SPECTRA, between, days_since_epoch
 from rsnb.city.sensor import Sensor, nearest, sample, sampling_matrix
-from rsnb.city.series import Grid, SeriesTruth, build_truth, load_truth
+from rsnb.city.series import SeriesTruth, load_truth
 from rsnb.city.sun import sun_position
+from rsnb.city.survey import build_truth
 from rsnb.city.true_images import at_overpass
 from rsnb.errors import InputError
 
@@ -183,7 +187,11 @@ def test_night_is_refused():
 
 def test_a_day_without_a_time_means_the_hour_of_the_pass():
     assert str(at_overpass("2022-06-20")) == "2022-06-20T09:50:00"
-    assert str(at_overpass("2022-06-20T03:04")) == "2022-06-20T03:04"
+    assert str(at_overpass("2022-06-20T03:04Z")) == "2022-06-20T03:04:00"
+    east = timezone(timedelta(hours=3))
+    assert str(at_overpass(datetime(2022, 6, 20, 12, 30, tzinfo=east))) == "2022-06-20T09:30:00"
+    with pytest.raises(InputError, match="is no date"):
+        at_overpass("midsummer")
     with pytest.raises(InputError, match="date is missing"):
         at_overpass("NaT")
 

@@ -7,9 +7,10 @@ import pytest
 
 from rsnb.city.acquisitions import NATIVE_M, observe, plan_acquisitions
 from rsnb.city.clouds import CLOUD_REFLECTANCE, CLOUDY, SHADOW_LEFT, CloudCover, classify, make_clouds
+from rsnb.city.grids import Grid
 from rsnb.city.seasons import BANDS, SPECTRA, between
 from rsnb.city.sensor import Sensor
-from rsnb.city.series import Grid, SeriesTruth
+from rsnb.city.series import SeriesTruth
 from rsnb.city.sun import Sun, sun_position
 from rsnb.errors import InputError
 
