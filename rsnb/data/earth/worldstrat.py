@@ -95,12 +95,13 @@ def list_worldstrat(root: str | Path) -> tuple[PlaceFiles, ...]:
     return places
 
 
-def read_worldstrat(root: str | Path, place: str | None = None, bands=RGB, *, frames: str = "auto",
+def read_worldstrat(root: str | Path | PlaceFiles, place: str | None = None, bands=RGB, *, frames: str = "auto",
                     high_resolution: str | None = "auto", max_offset_days: float = FAR_DAYS) -> WorldStratPlace:
     """One place as a dated stack with its high-resolution picture.
 
     Args:
-        root: the data set, or one place of it.
+        root: the data set, one place of it, or an entry of `list_worldstrat` (for many places: the folder is then
+            looked through once).
         place: its name; may be None where there is only one.
         bands: of the low-resolution frames, common names or numbers ("red" or "B04"); all 12: `bands.L2A_ORDER`.
         frames: "L2A" (TIFF), "prepared" (PNG), or "auto": TIFF where both are there.
@@ -117,7 +118,8 @@ def read_worldstrat(root: str | Path, place: str | None = None, bands=RGB, *, fr
     Raises:
         InputError: no such place or band, no frame with a date, or frames that do not overlap.
     """
-    files = _choose_place(list_worldstrat(root), place, frames, root)
+    places = (root,) if isinstance(root, PlaceFiles) else list_worldstrat(root)
+    files = _choose_place(places, place, frames, root.name if isinstance(root, PlaceFiles) else root)
     facts, notes = _dated(files)
     read = read_prepared if files.frames == "prepared" else read_l2a
     stack, kept, more = read(files, facts, bands)

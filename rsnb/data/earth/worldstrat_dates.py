@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import csv
 import json
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -76,15 +77,13 @@ def _fields(place: PlaceFiles, revisit: Revisit) -> tuple[Mapping, Path | str]:
         return read_metadata(revisit.metadata), revisit.metadata
     numbers = ("frame", "n") if place.frames == "prepared" else ("revisit_n", "n", "revisit")
     for table in place.tables:
-        for row in _rows(table):
-            named = next((row[k] for k in PLACE_KEYS if row.get(k)), None)
+        for row in _rows_by_place(table, table.stat().st_mtime_ns).get(place.name, ()):
             number = next((row[k] for k in numbers if row.get(k)), None)
-            if named is not None and named.strip().replace(" ", "_") == place.name and number is not None:
-                try:
-                    if int(float(number)) == revisit.n:
-                        return row, table
-                except ValueError:
-                    raise InputError(f"the number of a frame is {number!r}", where=table) from None
+            try:
+                if number is not None and int(float(number)) == revisit.n:
+                    return row, table
+            except ValueError:
+                raise InputError(f"the number of a frame of {place.name} is {number!r}", where=table) from None
     return {}, place.name
 
 
@@ -113,8 +112,9 @@ def read_metadata(path: str | Path) -> dict:
     return values
 
 
-@lru_cache(maxsize=8)
-def _table(path: Path, stamp: int) -> tuple[Mapping[str, str], ...]:
+@lru_cache(maxsize=4)
+def _rows_by_place(path: Path, stamp: int) -> dict[str, list[Mapping[str, str]]]:
+    """A table's rows, by place; `stamp` is the file's time, so that a changed table is read again."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
@@ -122,11 +122,13 @@ def _table(path: Path, stamp: int) -> tuple[Mapping[str, str], ...]:
     first = text.split("\n", 1)[0]
     separator = max(",;\t", key=first.count)
     reader = csv.DictReader(text.splitlines(), delimiter=separator)
-    return tuple({(k or "").strip().lower(): v for k, v in row.items() if isinstance(v, str)} for row in reader)
-
-
-def _rows(path: Path) -> tuple[Mapping[str, str], ...]:
-    return _table(path, path.stat().st_mtime_ns)
+    places = defaultdict(list)
+    for cells in reader:
+        row = {(k or "").strip().lower(): v for k, v in cells.items() if isinstance(v, str)}
+        named = next((row[k] for k in PLACE_KEYS if row.get(k)), None)
+        if named is not None:
+            places[named.strip().replace(" ", "_")].append(row)
+    return dict(places)
 
 
 def _date(fields: Mapping, keys: tuple[str, ...], where) -> np.datetime64:
