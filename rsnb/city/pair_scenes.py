@@ -14,6 +14,7 @@ from rsnb.geometry import poses
 from rsnb.geometry.cameras import NadirCamera, PanoramaCamera
 from rsnb.mesh.camera_rays import PixelRun
 from rsnb.mesh.renderer import RenderOptions, render
+from rsnb.mesh.scene import RayScene
 from rsnb.mesh.shading import Sun
 from rsnb.mesh.sky import Sky
 
@@ -135,11 +136,16 @@ def _site(split: Split, stations: Stations, i: int, district: District, height_m
     return Site(split, position, heading, centre, int(rng.integers(1 << 31)))
 
 
-def take_pair(district: District, cameras: PairCameras, site: Site) -> PairPictures:
-    """Both pictures: the tile in the one light of its overflight, the panorama in the light of its own day."""
-    top = float(district.mesh.bounds[1, 2]) + 10.0
+def take_pair(scene: RayScene, top: float, cameras: PairCameras, site: Site) -> PairPictures:
+    """Both pictures: the tile in the one light of its overflight, the panorama in the light of its own day.
+
+    Args:
+        scene: the city.
+        top: a height above all of it, model metres.
+        cameras, site: which pictures, and where.
+    """
     over = poses.nadir_pose(np.array([*site.tile_centre, top]))
-    tile = render(district.scene, cameras.tile, over,
+    tile = render(scene, cameras.tile, over,
                   _look(Sun(np.radians(160.0), np.radians(48.0)), Sky(), cameras, ("rgb", "depth")))
     rng = np.random.default_rng(site.day)
     sun = Sun(np.radians(rng.uniform(95, 265)), np.radians(rng.uniform(22, 55)))
@@ -147,7 +153,7 @@ def take_pair(district: District, cameras: PairCameras, site: Site) -> PairPictu
     if rng.uniform() < 0.35:  # sunless days
         sun = Sun(sun.azimuth, sun.elevation, intensity=0.25, sky=(0.62, 0.64, 0.68), ground=(0.30, 0.30, 0.30))
         sky = OVERCAST
-    street = render(district.scene, cameras.panorama, poses.pose_from_heading(site.position, 0.0),
+    street = render(scene, cameras.panorama, poses.pose_from_heading(site.position, 0.0),
                     _look(sun, sky, cameras, ("rgb", "depth", "semantic")))
     shape = (cameras.rows, cameras.columns)
     depth = street.depth.reshape(shape)

@@ -113,8 +113,9 @@ def write_pairs(folder: Path, options: PairsOptions, district: District | None =
         ids = [f"{i + 1:07d}" for i in range(len(sites))]  # sites come shuffled: an id tells neither place nor list
     else:
         ids = ["".join(rng.choice(_ID_LETTERS, 22)) for _ in sites]
+    top = float(district.mesh.bounds[1, 2]) + 10.0
     for pair_id, site in zip(ids, tqdm(sites, desc="city pairs", unit="pair", disable=len(sites) < 50), strict=True):
-        pictures = take_pair(district, cameras, site)
+        pictures = take_pair(district.scene, top, cameras, site)
         _write_pictures(folder, options.layout, pair_id, site, pictures)
         _write_truth(folder / "truth", pair_id, pictures, site.position[2] - options.camera_height_m)
     xy = np.array([site.position[:2] for site in sites])
