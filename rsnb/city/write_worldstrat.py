@@ -68,7 +68,7 @@ class WorldStratOptions:
     n_country: int = 1
     high_resolution_date: str = "2022-06-20"
     span_days: int = 190
-    covers: tuple[float, ...] = (0.0, 0.0, 0.02, 0.08, 0.2, 0.0, 0.45, 1.0)
+    covers: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.02, 0.08, 0.35, 1.0)
     hr_pixels: int = 1054
     fine_m: float = 1.0
     shift_px: float = 0.3
