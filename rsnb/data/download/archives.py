@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,10 +68,16 @@ def open_archive(path: Path, limits: Limits, free: int) -> Iterator[Archive]:
         raise InputError(f"the archive is damaged or cut short ({error}); nothing was unpacked", where=path,
                          mend="Remove it and fetch it again") from None
     except OSError as error:
-        if error.errno is not None:  # bz2 says "Invalid data stream" with an OSError without number
+        if not is_damage(error):
             raise
         raise InputError(f"the archive is damaged ({error}); nothing was unpacked", where=path,
                          mend="Remove it and fetch it again") from None
+
+
+def is_damage(error: OSError) -> bool:
+    """Whether an OSError speaks of the archive and not of the disk: bz2 says "Invalid data stream" without a number,
+    and a wrong offset in a zip is an invalid place to seek to."""
+    return error.errno is None or (error.errno == errno.EINVAL and error.filename is None)
 
 
 class _Zip:
@@ -88,6 +95,8 @@ class _Zip:
             if info.compress_type not in (0, 8, 12, 14):  # stored, deflate, bzip2, lzma: what Python unpacks
                 census.refuse(name, f"is packed by method {info.compress_type}, which cannot be unpacked here")
             name = _slashes(name)
+            if name.endswith("/") and info.file_size:
+                census.refuse(name, "is a folder with content")
             census.add(name, info.file_size, name.endswith("/"), info)
         self.members = census.members
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rsnb.data.download import owners
-from rsnb.data.download.archives import Archive, open_archive
+from rsnb.data.download.archives import Archive, is_damage, open_archive
 from rsnb.data.download.disk import MARGIN, disk_error, free_bytes, sync_folder
 from rsnb.data.download.members import Limits, Member
 from rsnb.errors import InputError
@@ -135,8 +135,8 @@ def _write_all(
                 continue
             size, digest = _write(opened, member, partial / member.path, flush=few)
         except OSError as error:
-            if error.errno is None:
-                raise  # damaged, as bz2 tells it
+            if is_damage(error):
+                raise
             raise disk_error(error, folder / member.path, "Nothing was unpacked") from None
         if size != member.size:
             raise InputError(f"member {member.path!r} should have {member.size} bytes and has "
