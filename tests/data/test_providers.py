@@ -278,13 +278,13 @@ def test_nearest_panorama_with_its_true_position_and_attribution(service, caplog
     assert view.date == "2017-10-09T14:54:41+00:00"  # 1507560881 s after 1970
     assert view.kind == "panorama" and view.image.shape == (3, 32, 64)
     assert "maria" in view.terms and "BY-SA" in view.terms
-    assert made.shown_terms == [mapillary.TERMS] and provider.spent == 2
+    assert made.shown_terms == [mapillary.TERMS] and provider.spent == 3
     # The box holds the 50 m around the place: 50 / 111195 degrees north, twice that east at 60.17.
     (west, south, east, north), = made.boxes
     assert (north - south) / 2 == pytest.approx(4.4966e-4, rel=1e-3)
     assert (east - west) / 2 == pytest.approx(4.4966e-4 / math.cos(math.radians(60.1702)), rel=1e-3)
     # The key went to the API alone, and is written nowhere.
-    assert made.keys == [("/images", f"OAuth {KEY}"), ("/cdn/2.jpg", None)]
+    assert made.keys == [("/images", f"OAuth {KEY}"), ("/2", f"OAuth {KEY}"), ("/cdn/2.jpg", None)]
     everything = b"".join(p.read_bytes() for p in provider.cache.rglob("*") if p.is_file())
     secret = KEY.split("|")[2]
     assert secret.encode() not in everything and secret not in repr(provider) + caplog.text + repr(view)
@@ -338,7 +338,7 @@ def test_the_session_limit_refuses_with_a_reason(service):
 
 def test_crowded_boxes_are_asked_again_at_half_size(service):
     made, make = service
-    made.pictures |= {str(n): entry(n, 60.1706, 24.9405) for n in range(100, 200)}
+    made.pictures |= {str(n): entry(n, 60.1706, 24.9405) for n in range(100, 600)}
     make().street_view(lat=60.1702, lon=24.94)
     assert len(made.boxes) == 2
     assert made.boxes[1][3] - made.boxes[1][1] == pytest.approx((made.boxes[0][3] - made.boxes[0][1]) / 2, rel=1e-3)

@@ -38,9 +38,10 @@ TERMS = ("Mapillary, CC BY-SA 4.0 (https://creativecommons.org/licenses/by-sa/4.
          "https://www.mapillary.com/terms")
 FIELDS = ("id", "geometry", "computed_geometry", "compass_angle", "computed_compass_angle", "captured_at", "is_pano",
           "creator", "thumb_2048_url")
+SEARCH_FIELDS = ("id", "geometry", "computed_geometry", "is_pano")  # the service cuts long answers: the fewer, the more
 MAX_BYTES = 64 << 20  # of one picture
 MAX_LIMIT = 500  # requests of a process, whatever the user says
-PAGE = 100  # pictures of one search
+PAGE = 500  # pictures of one search
 METRES_A_DEGREE = 111_195.0
 _spent: Counter[str] = Counter()  # requests of this process, by host
 
@@ -95,8 +96,7 @@ class MapillaryProvider:
             if not str(pano_id).isdigit():
                 raise InputError(f"{pano_id!r} is no id of Mapillary's", where="street_view",
                                  mend="Ids are numbers, such as 1933525276802129")
-            entry = self._cached(f"{pano_id}.json") or self._ask(f"/{pano_id}", {"fields": ",".join(FIELDS)})
-            return self._provided(entry, math.nan)
+            return self._provided(str(pano_id), math.nan)
         entries = self._near(float(lat), float(lon), max_distance_m)
         away = [float(distance_m(_place(entry), (lat, lon))) for entry in entries]
         if not entries or min(away) > max_distance_m:
@@ -105,7 +105,7 @@ class MapillaryProvider:
             what = "panorama" if self.panoramas_only else "picture"
             raise InputError(f"there is no {what} within {max_distance_m:g} m", where=self.name,
                              mend="Ask for another place, or raise max_distance_m")
-        return self._provided(entries[int(np.argmin(away))], min(away))
+        return self._provided(str(entries[int(np.argmin(away))].get("id", "")), min(away))
 
     def top_view(self, lat: float, lon: float, extent_m: float = 50.0, size: int = 256) -> ProvidedImage:
         """Always an InputError: there are no views from above here."""
@@ -128,7 +128,7 @@ class MapillaryProvider:
         if not 0 < 4 * up * side < 0.01:
             raise InputError(f"max_distance_m is {reach_m:g}", where=self.name, mend="Give metres above 0, up to 3,000")
         corners = (max(lon - side, -180.0), max(lat - up, -90.0), min(lon + side, 180.0), min(lat + up, 90.0))
-        query = {"bbox": ",".join(f"{v:.7f}" for v in corners), "fields": ",".join(FIELDS), "limit": str(PAGE)}
+        query = {"bbox": ",".join(f"{v:.7f}" for v in corners), "fields": ",".join(SEARCH_FIELDS), "limit": str(PAGE)}
         query |= {"is_pano": "true"} if self.panoramas_only else {}
         name = f"search-{hashlib.sha256(json.dumps(query).encode()).hexdigest()[:16]}.json"
         kept = self._cached(name)
@@ -140,11 +140,13 @@ class MapillaryProvider:
         self._keep(name, {"data": [_lasting(e) for e in entries]})
         return entries
 
-    def _provided(self, entry: dict, away: float) -> ProvidedImage:
+    def _provided(self, number: str, away: float) -> ProvidedImage:
+        if not number.isdigit():
+            raise self._strange("a picture without id")
+        entry = self._cached(f"{number}.json") or self._ask(f"/{number}", {"fields": ",".join(FIELDS)})
         place = _place(entry)
-        if place is None or not str(entry.get("id", "")).isdigit():
+        if place is None or str(entry.get("id")) != number:
             raise self._strange("a picture without id or place")
-        number = str(entry["id"])
         picture = self.cache / f"{number}.jpg"
         if not picture.is_file():
             self._fetch_picture(entry, picture)
