@@ -88,7 +88,7 @@ class Audit:
         return "\n".join(lines)
 
 
-def audit(dataset: str, root: str | Path) -> Audit:
+def audit_dataset(dataset: str, root: str | Path) -> Audit:
     """Look a folder through as one of the formats of `AUDITS`.
 
     Raises:
@@ -100,6 +100,9 @@ def audit(dataset: str, root: str | Path) -> Audit:
     if not Path(root).is_dir():
         raise InputError("there is no such folder", where=root, mend="Give the root of the data set")
     return import_module(AUDITS[dataset]).audit(Path(root))
+
+
+audit = audit_dataset
 
 
 def count_findings(counts: Mapping[str, int], expected: Mapping[str, int]) -> list[Finding]:
