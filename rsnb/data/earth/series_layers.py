@@ -13,7 +13,7 @@ import numpy as np
 
 from rsnb.data.earth.bands import common_name
 from rsnb.data.earth.dates import date_in_name, parse_date
-from rsnb.data.raster import Bbox, RasterGrid, grid_of, open_raster
+from rsnb.data.raster import RESAMPLING, Bbox, RasterGrid, grid_of, open_raster
 from rsnb.errors import InputError
 
 SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt", ".img")
@@ -65,6 +65,15 @@ class SeriesOptions:
         if self.grid not in ("first", "union") and not isinstance(self.grid, RasterGrid):
             raise InputError(f"grid = {self.grid!r}", where="SeriesOptions",
                              mend='Write "first", "union" or a RasterGrid')
+        if self.resampling not in RESAMPLING:
+            raise InputError(f"resampling = {self.resampling!r}", where="SeriesOptions",
+                             mend=f"Choose one of {', '.join(RESAMPLING)}")
+        for name in ("date_pattern", "band_pattern", "classification"):
+            try:
+                re.compile(getattr(self, name) or "")
+            except re.error as error:
+                raise InputError(f"{name} is no regular expression ({error})", where="SeriesOptions",
+                                 mend=r"Write for example NDVI_([\d-]+)") from None
         if isinstance(self.bands, str):
             object.__setattr__(self, "bands", (self.bands,))
 
@@ -127,10 +136,14 @@ def plan_layers(paths: Sequence[Path], options: SeriesOptions, strict: bool = Fa
     Raises:
         InputError: nothing is left, or files of one date that cannot be told apart.
     """
+    given = options.dates
+    if given is not None and not isinstance(given, Mapping) and len(given) != len(paths):
+        raise InputError(f"{len(given)} dates for {len(paths)} files", where="SeriesOptions.dates",
+                         mend="Give one date per file in the order of their names, or {file name: date}")
     files = []
     for number, path in enumerate(paths):
         try:
-            file = _look(path, options, number, len(paths))
+            file = _look(path, options, number)
             if file.date is None and not _dates_of_bands(file):
                 raise InputError("nothing says its date", where=path,
                                  mend="Give dates, or a date_pattern whose first group is the date in the file's name")
@@ -150,7 +163,7 @@ def plan_layers(paths: Sequence[Path], options: SeriesOptions, strict: bool = Fa
     return sorted(layers, key=order), sorted((lay for f in classes for lay in _layers(f, options)), key=order)
 
 
-def _look(path: Path, options: SeriesOptions, number: int, n: int) -> _File:
+def _look(path: Path, options: SeriesOptions, number: int) -> _File:
     with open_raster(path) as file:
         tags = {k.upper(): v for k, v in file.tags().items()}
         grid, descriptions = grid_of(file), tuple(file.descriptions)
@@ -159,18 +172,15 @@ def _look(path: Path, options: SeriesOptions, number: int, n: int) -> _File:
     if options.band_pattern is not None:
         match = re.search(options.band_pattern, path.name)
         band = None if match is None else (match[1] if match.re.groups else match[0])
-    return _File(path, _date(path, tags, options, number, n), band, grid, descriptions, scales, offsets)
+    return _File(path, _date(path, tags, options, number), band, grid, descriptions, scales, offsets)
 
 
-def _date(path: Path, tags: Mapping[str, str], options: SeriesOptions, number: int, n: int) -> np.datetime64 | None:
+def _date(path: Path, tags: Mapping[str, str], options: SeriesOptions, number: int) -> np.datetime64 | None:
     if isinstance(options.dates, Mapping):
         given = options.dates.get(path.name, options.dates.get(path.stem))
         if given is not None:
             return parse_date(given, where=path)
     elif options.dates is not None:
-        if len(options.dates) != n:
-            raise InputError(f"{len(options.dates)} dates for {n} files", where="SeriesOptions.dates",
-                             mend="Give one date per file in the order of their names, or {file name: date}")
         return parse_date(options.dates[number], where=path)
     found = date_in_name(path.name, options.date_pattern)
     # folders from the file upwards: <date>/B04.tif
