@@ -144,10 +144,12 @@ def _with_timeline(pixels: np.ndarray, dates: np.ndarray, i: int, share: float) 
     places = (dates - dates[0]) / np.timedelta64(1, "s") / span
     now = places[i] + share * (places[min(i + 1, len(dates) - 1)] - places[i])
     row, column = height - inset, lambda p: inset + round(p * (width - 2 * inset))
-    out[row - thick : row + 2 * thick, inset - thick : width - inset + thick + 1] //= 3
-    out[row : row + thick, inset : width - inset + 1] = 160
-    for place in places:
-        out[row - thick : row + 2 * thick, column(place) : column(place) + max(1, thick // 2)] = 255
+    out[row - 2 * thick : row + 3 * thick, inset - 2 * thick : width - inset + 2 * thick + 1] //= 3
+    out[row : row + thick, inset : width - inset + 1] = 150
+    if len(dates) * 4 * thick < width:  # more ticks would run into one bar
+        for place in places:
+            out[row - thick : row + 2 * thick, column(place) : column(place) + max(1, thick // 2)] = 150
+    # white: GIF has 256 colours, and those of a small coloured mark would go to the picture
     mark = column(now)
-    out[row - thick : row + 2 * thick, max(0, mark - thick) : mark + thick + 1] = (255, 190, 40)
+    out[row - 2 * thick : row + 3 * thick, max(0, mark - thick) : mark + thick + 1] = 255
     return out

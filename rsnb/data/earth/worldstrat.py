@@ -49,7 +49,8 @@ class WorldStratPlace:
     Attributes:
         name: of the place.
         stack: [T, B, H, W] in date order; without a CRS (prepared frames) its transform runs over [-1, 1], y down.
-        high_resolution: [C, H', W'] float32, counts / 4095 (8-bit pictures / 255), or None.
+        high_resolution: [C, H', W'] float32, counts / 4095 (8-bit pictures / 255), nan where all counts of a 16-bit
+            picture are 0 (a rim of a pixel or two); or None.
         high_bands: C names.
         high_transform: of its pixels in the stack's CRS: the same footprint, other pixels.
         high_date: NaT where unknown.
@@ -225,6 +226,8 @@ def _read_high(files: PlaceFiles, kind: str | None, stack: DatedStack):
     if len(counts) not in HIGH_BANDS:
         raise InputError(f"the picture has {len(counts)} bands, expected 1, 3 or 4", where=path)
     if counts.dtype.kind == "u":
+        empty = (counts == 0).all(axis=0) & (counts.dtype != np.uint8)
         counts = counts.astype(np.float32) / np.float32(255 if counts.dtype == np.uint8 else TWELVE_BITS)
+        counts[:, empty] = np.nan
     grid = RasterGrid(*stack.images.shape[-2:], stack.transform, stack.crs).scaled(*counts.shape[-2:])
     return counts.astype(np.float32), HIGH_BANDS[len(counts)], grid.transform
