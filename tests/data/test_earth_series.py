@@ -63,8 +63,8 @@ def test_dates_in_metadata(text, date):
 
 
 @pytest.mark.parametrize("text, days", [
-    (-2, -2), ("-2 days", -2), ("-2 days +12:00:00", -1.5), ("1 day, 6:00:00", 1.25), ("0 days 00:00:00", 0), ("x", None),
-    (None, None), (float("nan"), None)])
+    (-2, -2), ("-2 days", -2), ("-2 days +12:00:00", -1.5), ("1 day, 6:00:00", 1.25), ("0 days 00:00:00", 0),
+    ("x", None), (None, None), (float("nan"), None)])
 def test_spans_in_metadata(text, days):
     assert parse_days(text) == days
 
