@@ -276,6 +276,22 @@ def test_without_a_hash_a_mirror_starts_from_0(served):
     assert path.read_bytes() == CONTENT[::-1] and got.url.endswith("b.bin")
 
 
+@pytest.mark.parametrize("known", [{}, {"bytes": len(CONTENT)}])
+def test_a_whole_part_of_another_address_is_not_taken_for_the_file(served, known):
+    server, path = served
+    leave_part(path, 0, url="http://elsewhere/a.bin", etag='"x"', bytes=len(CONTENT))
+    path.with_name("a.bin.part").write_bytes(CONTENT[::-1])
+    assert download(server.url_of("a.bin"), path, options=QUICK, **known).sha256 == SHA
+
+
+def test_a_weak_etag_is_no_condition_but_a_date_is(served):
+    server, path = served
+    date = "Thu, 01 Jan 1970 00:00:00 GMT"
+    leave_part(path, 1000, url=server.url_of("a.bin"), etag='W/"x"', last_modified=date, bytes=len(CONTENT))
+    download(server.url_of("a.bin"), path, options=QUICK)
+    assert server.log[-1].headers["if-range"] == date and server.log[-1].status == 200  # another date: the whole file
+
+
 def test_a_mirror_with_a_wrong_byte_is_passed_over_and_all_are_named_at_the_end(served):
     server, path = served
     (server.root / "b.bin").write_bytes(CONTENT)

@@ -136,18 +136,17 @@ def _conditions(part: Part, url: str, expected: Expected) -> dict[str, str] | No
     """Headers that ask for the rest; None if there is no rest."""
     have, state = part.size, part.state
     whole = expected.bytes if expected.bytes is not None else state.get("bytes")
-    if have and whole is not None and have > whole:
-        part.begin({})
+    same_url = state.get("url") == show_url(url)
+    if have and ((whole is not None and have > whole) or not (same_url or expected.digest)):
+        part.begin({})  # without a hash nobody could tell whether two addresses have the same bytes
         have = 0
     if not have:
         return {}
     if have == whole:
         return None
-    validator = None
-    if state.get("url") == show_url(url):
-        etag = state.get("etag") or ""
-        validator = etag if etag.startswith('"') else state.get("last_modified")  # a weak ETag is no condition
-    if validator:
+    etag = state.get("etag") or ""
+    validator = etag if etag.startswith('"') else state.get("last_modified")  # a weak ETag is no condition
+    if same_url and validator:
         return {"Range": f"bytes={have}-", "If-Range": validator}
     if expected.digest:  # the hash will tell
         return {"Range": f"bytes={have}-"}
