@@ -109,6 +109,13 @@ def test_aligned_layout_joins_by_id_and_counts_the_rest(tmp_path):
     assert found.counts["train pairs"] == 1 and found.counts["tiles"] == 4
 
 
+def test_rows_move_up_where_an_earlier_pair_is_missing(anu):
+    (anu / "ANU_data_small/streetview/_a-Bc_grdView.jpg").unlink()
+    index = read_cvact(anu)
+    assert index.ids == IDS[1:] and index.utm.tolist() == UTM[1:].tolist()
+    assert {k: v.tolist() for k, v in index.splits.items()} == {"train": [1], "val": [0], "test": [0, 2, 3]}
+
+
 def test_without_the_list_all_matched_pairs_and_no_split(anu):
     (anu / "ACT_data.mat").unlink()
     index = read_cvact(anu)

@@ -134,6 +134,15 @@ def test_lists_beside_the_pictures_under_other_names_and_separators(tmp_path):
     assert index.tile_paths == (tmp_path / "aerial/0000007.png",)
 
 
+def test_names_that_differ_in_case_alone_are_two_pairs_and_a_wrong_case_is_forgiven(tmp_path):
+    for name in ("Aa.jpg", "aa.jpg", "Bb.JPG"):
+        picture(tmp_path / "aerial" / name, (8, 8), 1)
+        picture(tmp_path / "ground" / name, (22, 4), 1)
+    (tmp_path / "val.csv").write_text("".join(f"aerial/{n},ground/{n}\n" for n in ("aa.jpg", "Aa.jpg", "bb.jpg")))
+    found = [path.name for path in read_cvusa(tmp_path).tile_paths]
+    assert found == ["aa.jpg", "Aa.jpg", "Bb.JPG"]
+
+
 def test_without_lists_pairs_are_made_by_name(tmp_path):
     for name in ("0000001", "0000002"):
         picture(tmp_path / f"bingmap/19/{name}.jpg", (8, 8), 1)
