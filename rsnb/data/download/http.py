@@ -162,8 +162,9 @@ def _retrieve(url: str, part: Part, expected: Expected, options: HttpOptions) ->
             try:
                 # pooch makes a file of its own first: with the bytes here before, a kill can hardly leave it behind
                 fill(part, url, expected, options)
-                if expected.known_hash is None:  # what is there has another size, and pooch would keep it
-                    part.target.unlink(missing_ok=True)
+                if expected.known_hash is None and part.target.exists():
+                    os.replace(part.path, part.target)  # it has another size, but without a hash pooch would keep it
+                    return
                 pooch.retrieve(url, expected.known_hash, part.target.name, part.target.parent,
                                downloader=ResumingDownloader(part.target, expected, options, part))
                 return
