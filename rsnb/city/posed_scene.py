@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rsnb.city.district import District, build_district
+from rsnb.city.district import District, shared_district
 from rsnb.city.options import N_DISTRICTS, PLAN, CityOptions
 from rsnb.data.multiview.camera_text import TextCamera, write_camera
 from rsnb.errors import InputError
@@ -52,11 +52,11 @@ def district_order() -> list[tuple[int, int]]:
 def each_district(city: CityOptions, indices: Sequence[tuple[int, int]]) -> Iterator[District]:
     """Districts one after the other; the next one is built while the caller works with the last."""
     with ThreadPoolExecutor(1) as pool:  # one ahead: a district holds some 100 MB
-        coming = pool.submit(build_district, city, indices[0])
+        coming = pool.submit(shared_district, city, tuple(indices[0]))
         for following in [*indices[1:], None]:
             district = coming.result()
             if following is not None:
-                coming = pool.submit(build_district, city, following)
+                coming = pool.submit(shared_district, city, tuple(following))
             yield district
 
 

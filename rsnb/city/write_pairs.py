@@ -25,7 +25,7 @@ from typing import Literal
 import numpy as np
 from tqdm.auto import tqdm
 
-from rsnb.city.district import District, build_district
+from rsnb.city.district import District, shared_district
 from rsnb.city.options import CLASSES, GEOREFERENCE, CityOptions, check_index
 from rsnb.city.pair_scenes import PairCameras, PairPictures, Site, choose_sites, take_pair
 from rsnb.city.store import ensure_built
@@ -104,7 +104,7 @@ def ensure_pairs(root: str | Path, options: PairsOptions = PairsOptions()) -> Pa
 
 def write_pairs(folder: Path, options: PairsOptions, district: District | None = None) -> None:
     """Write all files into an existing folder; `district` where it is built already."""
-    district = district or build_district(options.city, options.district)
+    district = district or shared_district(options.city, tuple(options.district))
     rng = np.random.default_rng([options.city.seed, options.seed])
     cameras = _cameras(options)
     wanted = {"train": options.train, "val": options.val, "test": options.test}
