@@ -510,7 +510,7 @@ def test_a_claim_hides_the_part_and_hands_it_back(tmp_path):
         part.begin({"url": "x"})
         part.path.write_bytes(b"abc")
         assert part.path.name.startswith("a.bin.part.") and not (tmp_path / "a.bin.part").exists()
-        with pytest.raises(parts.BusyError, match=f"process {os.getpid()}"), parts.claim(target, wait_s=0):
+        with pytest.raises(parts.BusyError, match="another thread is downloading"), parts.claim(target, wait_s=0):
             pass
     assert (tmp_path / "a.bin.part").read_bytes() == b"abc"
     with parts.claim(target) as part:
@@ -538,6 +538,12 @@ def test_a_process_of_another_machine_lives_while_it_writes(tmp_path):
     assert owners.is_alive("elsewhere-1-1-aaaaaaaa", claim)
     os.utime(claim, (1, 1))
     assert not owners.is_alive("elsewhere-1-1-aaaaaaaa", claim)
+
+
+def test_messages_name_who_is_at_it():
+    assert owners.who("elsewhere-12-1-aaaaaaaa") == "process 12 on elsewhere"
+    host = owners.new_tag().split("-")[0]
+    assert owners.who(f"{host}-{os.getppid()}-1-aaaaaaaa") == f"process {os.getppid()}"
 
 
 def test_a_process_number_given_out_again_is_not_the_old_process(tmp_path):

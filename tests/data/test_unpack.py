@@ -287,7 +287,7 @@ def test_a_flipped_bit_is_noticed_by_the_checksum(tmp_path, kind):
 
 
 def test_whatever_is_wrong_in_an_archive_is_one_kind_of_error(tmp_path):
-    """1 to 30 bytes changed, or the end cut off, in 400 archives: refused, or unpacked; never another exception."""
+    """1 to 30 bytes changed, or the end cut off, in 250 archives: refused, or unpacked; never another exception."""
     rng = random.Random(11)
     files = [("a/b.txt", b"hello" * 40), ("a/c.bin", rng.randbytes(300)), ("d" * 110 + "/e", b"a long name")]
     whole = []
@@ -297,7 +297,7 @@ def test_whatever_is_wrong_in_an_archive_is_one_kind_of_error(tmp_path):
         whole.append(path.read_bytes())
         path.unlink()
     outcomes = set()
-    for case in range(400):
+    for case in range(250):
         content = bytearray(whole[case % 5])
         for _ in range(rng.choice([1, 2, 5, 30])):
             content[rng.randrange(len(content))] = rng.choice([rng.randrange(256), 0, 255])
@@ -323,7 +323,7 @@ def test_no_name_leads_out(tmp_path, kind):
     rng = random.Random(12)
     pieces = ["a", "B", "..", ".", "/", "/", "\\", " ", "C:", "\u00e9", "x.txt", "~", "-", "\n", "con"]
     taken = 0
-    for case in range(300):
+    for case in range(200):
         names = ["".join(rng.choices(pieces, k=rng.randrange(1, 7))) for _ in range(2)]
         home = tmp_path / f"{case}" / "home"
         home.mkdir(parents=True)
@@ -337,7 +337,7 @@ def test_no_name_leads_out(tmp_path, kind):
             taken += 1
             assert sorted((home / "out" / name).read_bytes() for name in got.files) == sorted(c for _, c in members)
         assert os.listdir(home.parent) == ["home"]
-    assert 20 < taken < 280
+    assert 10 < taken < 190
 
 
 @pytest.mark.parametrize(("content", "words"), [

@@ -49,8 +49,10 @@ def is_alive(tag: str, path: Path) -> bool:
 
 
 def who(tag: str) -> str:
-    """For messages: "process 123", or with its machine where that is another one."""
+    """For messages: "process 123", with its machine where that is another one, or "another thread"."""
     host, pid = [*tag.split("-"), ""][:2]
+    if (host, pid) == (_host(), str(os.getpid())):
+        return "another thread"
     return f"process {pid}" + ("" if host == _host() else f" on {host}")
 
 
