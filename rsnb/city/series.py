@@ -53,7 +53,8 @@ class SeriesTruth:
         """[H, W] float32: sunlight on the surface, 1 on lit level ground, 0 in shadow.
 
         Shadows: a point is dark where a point towards the sun stands above the ray to the sun; the highest obstacle
-        within 2^m steps is found in m doublings.
+        within 2^m steps is found in m doublings, each rounded to whole pixels: ends of long shadows are right to two
+        pixels.
         """
         sun = self.sun(date)
         azimuth = sun.azimuth - self.grid.up_bearing

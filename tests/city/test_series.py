@@ -149,9 +149,9 @@ def test_a_tower_throws_a_shadow_of_height_over_tangent_away_from_the_sun(date):
     bearing = sun.azimuth + np.pi - truth.grid.up_bearing  # away from the sun, in the grid's own directions
     along = ((columns - 150) * np.sin(bearing) - (rows - 150) * np.cos(bearing)) * 2.0  # 2 m pixels
     across = ((columns - 150) * np.cos(bearing) + (rows - 150) * np.sin(bearing)) * 2.0
-    # the tower is 22 m wide, so its far corner adds up to 11 sqrt(2) m to the length
-    length = 40.0 / np.tan(sun.elevation)
-    assert length - 4 < along.max() < length + 11 * np.sqrt(2) + 4
+    # the shadow ends at the tower's far corner, moved by the length; the tower is 22 m wide
+    end = 40.0 / np.tan(sun.elevation) + 11.0 * (abs(np.sin(bearing)) + abs(np.cos(bearing)))
+    assert along.max() == pytest.approx(end, abs=4.0)  # two pixels
     assert along.min() > 0 and np.abs(across).max() < 11 * np.sqrt(2) + 4
 
 
@@ -248,6 +248,20 @@ def test_city_pixels_are_the_district_s_own(place):
     assert ndvi[kind == TREE].min() > 0.7 and ndvi[(kind != TREE) & (kind != 1)].max() < 0.45
     assert spectra[kind == WATER, NIR].max() < 0.03
     assert np.percentile(spectra, 1) > 0.003 and np.percentile(spectra, 99) < 0.55
+
+
+def test_roofs_lean_as_their_heights_fall(place):
+    truth, _ = place
+    down, right = np.gradient(truth.height, 2.0)
+    inside = np.s_[100:300, 100:300]
+    alone = np.ones(truth.surface.shape, bool)  # the same roof on all four sides, so no edge is near
+    for shift, axis in ((1, 0), (-1, 0), (1, 1), (-1, 1)):
+        alone &= np.roll(truth.surface, shift, axis) == truth.surface
+    roofs = (alone & (np.hypot(down, right) > 0.15) & (np.hypot(down, right) < 1.5))[inside]
+    assert roofs.sum() > 1000
+    # the normal of a surface z(right, up) is (-dz/dright, -dz/dup, 1)
+    assert np.corrcoef(truth.facing[0][inside][roofs], -right[inside][roofs])[0, 1] > 0.85
+    assert np.corrcoef(truth.facing[1][inside][roofs], down[inside][roofs])[0, 1] > 0.85
 
 
 def _top(city, x, y):
