@@ -190,6 +190,13 @@ def test_all_products_of_a_folder_are_found(make, tmp_path):
     assert found.counts["products"] == 2 and [f.kind for f in found.findings] == ["duplicate"]
 
 
+def test_several_tiles_are_not_mixed(make):
+    root = make()
+    shutil.copytree(root / TILE, root / TILE.replace("29UNU", "29UPU"))
+    with pytest.raises(InputError, match="several tiles"):
+        read_safe(open_safe(root), "red")
+
+
 def test_what_is_missing_or_cut_is_named(make, tmp_path):
     root = make()
     assert audit(root).ok and audit(root).counts == {"products": 1, "bands": 3, "masks": 2}

@@ -130,6 +130,19 @@ def test_one_file_per_band_and_a_classification(tmp_path):
         assert len(read_series(tmp_path, SeriesOptions(bands=("nir", "red")))) == 2
 
 
+def test_names_of_landsat_and_of_unequal_lengths(tmp_path):
+    for date in ("20200101", "20200117"):
+        for part, level in (("SR_B4", 4), ("SR_B5", 5), ("QA_PIXEL", 9)):
+            write(tmp_path / f"LC08_L2SP_191030_{date}_20200823_02_T1_{part}.TIF", grid(level))
+    stack = read_series(tmp_path, SeriesOptions(bands=("nir", "red")))
+    # band 5 of Landsat 8 is near infrared, that of Sentinel-2 a red edge
+    assert stack.images[0, :, 0, 0].tolist() == [5, 4] and stack.dates.astype("datetime64[D]")[1].item().day == 17
+    assert set(read_series(tmp_path).bands) == {"red", "nir", "qa_pixel"}
+    for name in ("S2_2021-01-01_B04_10m", "S2_2021-01-01_B11_20m", "S2_2021-01-06_B11_20m"):
+        write(tmp_path / "s2" / f"{name}.tif", grid(1))
+    assert read_series(tmp_path / "s2").bands == ("swir16",)
+
+
 def test_one_file_whose_bands_are_dates(tmp_path):
     names = ("ndvi 2020-02-01", "ndvi 2020-01-01", "ndvi 2020-03-01")
     path = write(tmp_path / "cube.tif", np.stack([grid(2), grid(1), grid(3)]), names=names)
@@ -201,12 +214,15 @@ def test_bad_options_are_named(tmp_path, options, what):
 
 
 def test_files_that_cannot_be_told_apart(tmp_path):
-    write(tmp_path / "one_x_20200101.tif", grid(1))
-    write(tmp_path / "two_y_20200101.tif", grid(2))
+    write(tmp_path / "a/x_20200101.tif", grid(1))
+    write(tmp_path / "b/x_20200101.tif", grid(2))
     with pytest.raises(InputError, match="band_pattern"):
         read_series(tmp_path)
-    assert read_series(tmp_path, SeriesOptions(band_pattern=r"^[a-z]+")).bands == ("one", "two")
-    assert len(read_series(tmp_path, SeriesOptions(pattern="one*"))) == 1
+    assert len(read_series(tmp_path / "a")) == 1
+    write(tmp_path / "a/y_20200101.tif", grid(2))
+    assert read_series(tmp_path / "a").bands == ("x", "y")
+    assert read_series(tmp_path / "a", SeriesOptions(band_pattern=r"^(.)")).bands == ("x", "y")
+    assert len(read_series(tmp_path / "a", SeriesOptions(pattern="y*"))) == 1
     for source in (tmp_path / "none", []):
         with pytest.raises(InputError):
             read_series(source)

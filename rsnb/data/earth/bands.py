@@ -1,4 +1,4 @@
-"""Names of Sentinel-2's bands: by number as in files, and by the common names of STAC's eo extension."""
+"""Names of bands: by number as in files (Sentinel-2, Landsat), and by the common names of STAC's eo extension."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ SENTINEL2 = {
 BAND_ID = tuple(SENTINEL2)
 # Level-2A has no cirrus band.
 L2A_ORDER = tuple(SENTINEL2[b] for b in BAND_ID if b != "B10")
+_LANDSAT_OLI = {1: "coastal", 2: "blue", 3: "green", 4: "red", 5: "nir", 6: "swir16", 7: "swir22", 8: "pan",
+                9: "cirrus", 10: "lwir11", 11: "lwir12"}
+_LANDSAT_TM = {1: "blue", 2: "green", 3: "red", 4: "nir", 5: "swir16", 6: "lwir", 7: "swir22", 8: "pan"}
 _ID_OF = {name: band for band, name in SENTINEL2.items()}
 
 
@@ -30,6 +33,16 @@ def band_id(name: str) -> str:
 def common_name(name: str) -> str:
     """"red" of "B04", "B4" or "Red"; names that are no band of Sentinel-2 come back in small letters."""
     return SENTINEL2.get(band_id(name), name.strip().lower())
+
+
+def band_of_file(name: str, file_name: str) -> str:
+    """Common name of a band as a file calls it; B5 of Landsat is not B5 of Sentinel-2, so the file's name decides."""
+    landsat = re.match(r"L[COTEM]0?([1-9])[_0-9]", file_name, re.I)
+    number = re.fullmatch(r"(?:s[rt]_)?b(?:and)?0?(\d{1,2})", name.strip().lower())
+    if landsat and number:
+        table = _LANDSAT_OLI if landsat[1] in "89" else _LANDSAT_TM
+        return table.get(int(number[1]), name.strip().lower())
+    return common_name(name)
 
 
 def choose(bands: Sequence[str], available: Sequence[str], where) -> list[int]:

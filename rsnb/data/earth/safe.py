@@ -212,7 +212,13 @@ def _source(product: SafeProduct, band: str, resolution_m: int) -> SafeFile:
     if not found:
         there = sorted({f.band for f in product.files if f.kind in ("band", "classes", "atmosphere")})
         raise InputError(f"there is no band {band!r}", where=product.path, mend=f"Choose among {', '.join(there)}")
-    return min(found, key=lambda f: ((f.resolution_m or 0) > resolution_m, abs((f.resolution_m or 0) - resolution_m)))
+    rank = lambda f: ((f.resolution_m or 0) > resolution_m, abs((f.resolution_m or 0) - resolution_m))  # noqa: E731
+    best = min(found, key=rank)
+    if len({f.path for f in found if rank(f) == rank(best)}) > 1:
+        raise InputError(f"several tiles of it hold band {band!r} (products before December 2016 do)",
+                         where=product.path,
+                         mend="Copy the granule wanted and the product's XML into a folder of their own")
+    return best
 
 
 def _grid(product: SafeProduct, band: str, resolution_m: int) -> RasterGrid:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rsnb.data.earth.bands import common_name
+from rsnb.data.earth.bands import band_of_file
 from rsnb.data.earth.dates import date_in_name, parse_date
 from rsnb.data.raster import RESAMPLING, Bbox, RasterGrid, grid_of, open_raster
 from rsnb.errors import InputError
@@ -201,19 +201,33 @@ def _named(files: list[_File]) -> list[_File]:
     for f in files:
         if f.band is None and len(f.descriptions) == 1 and f.date is not None:
             by_date[f.date].append(f)
-    if all(len(group) < 2 for group in by_date.values()):
-        return files
-    tokens = {f.path: re.split(r"[-_. ]+", f.path.stem) for group in by_date.values() for f in group}
-    places = set()
+    names: dict[Path, str] = {}
     for group in by_date.values():
-        parts = [tokens[f.path] for f in group]
-        for i in range(min(map(len, parts))):
-            if len({p[i] for p in parts}) > 1:
-                places.add(i)
-    if len(places) != 1 or len({len(p) for p in tokens.values()}) != 1:
-        return files  # `_check_unique` says which two cannot be told apart
-    place = places.pop()
-    return [replace(f, band=tokens[f.path][place]) if f.path in tokens else f for f in files]
+        if len(group) > 1:
+            names |= _differing({f.path: re.split(r"[-_. ]+", f.path.stem) for f in group})
+    known = {name.lower() for name in names.values()}
+    for group in by_date.values():
+        if len(group) == 1 and known:  # alone on its date: the name that other dates taught
+            path = group[0].path
+            whole = rf"(?<![a-z0-9])({'|'.join(map(re.escape, known))})(?![a-z0-9])"
+            found = re.findall(whole, path.stem.lower())
+            if found:
+                names[path] = max(found, key=len)
+    return [replace(f, band=names[f.path]) if names.get(f.path) else f for f in files]
+
+
+def _differing(tokens: dict[Path, list[str]]) -> dict[Path, str]:
+    """What is left of each name without the words that all begin or end with; a pixel size ("10m") is no part of it."""
+    parts = list(tokens.values())
+    shortest = min(map(len, parts))
+    head = next((i for i in range(shortest) if len({p[i] for p in parts}) > 1), shortest)
+    tail = next((i for i in range(shortest - head) if len({p[-1 - i] for p in parts}) > 1), shortest - head)
+    names = {}
+    for path, words in tokens.items():
+        inner = words[head : len(words) - tail]
+        inner = [w for w in inner if not re.fullmatch(r"\d+m", w)] or inner
+        names[path] = "_".join(inner)
+    return names
 
 
 def _dates_of_bands(file: _File) -> list[np.datetime64]:
@@ -231,7 +245,7 @@ def _layers(file: _File, options: SeriesOptions) -> list[Layer]:
     else:
         dates = [file.date] * n
         names = [file.band] if file.band and n == 1 else _names(file, options)
-    return [Layer(file.path, i + 1, dates[i], common_name(names[i]), file.grid,
+    return [Layer(file.path, i + 1, dates[i], band_of_file(names[i], file.path.name), file.grid,
                   file.scales[i] if options.scale is None else options.scale,
                   file.offsets[i] if options.offset is None else options.offset) for i in range(n)]
 
