@@ -17,7 +17,15 @@ import yaml
 
 from rsnb.data.download.loopback import LoopbackServer
 from rsnb.data.stac.assets import asset_of, band_names
-from rsnb.data.stac.items import asset_rows, item_detail, item_rows, read_items, read_thumbnail, thumbnail_href
+from rsnb.data.stac.items import (
+    asset_rows,
+    item_detail,
+    item_rows,
+    read_items,
+    read_thumbnail,
+    read_thumbnails,
+    thumbnail_href,
+)
 from rsnb.data.stac.reflectance import baseline_of, scaling_of
 from rsnb.errors import InputError
 
@@ -235,6 +243,20 @@ def test_rows_of_a_real_search(real):
     assert rows["granule_metadata"]["shape"] is None
 
 
+@pytest.mark.parametrize("collection, platform, properties, key, kind", [
+    ("sentinel-3-olci-lfr-l2-netcdf", "sentinel-3b", {"eo:cloud_cover": 8.5}, "otci", "application/netcdf"),
+    ("sentinel-5p-l2-netcdf", "sentinel-5p", {"s5p:product_type": "L2__NO2___"}, "no2", "application/x-netcdf"),
+])
+def test_items_of_the_coarse_sensors_are_listed(collection, platform, properties, key, kind):
+    item = _sentinel_2({"platform": platform, "datetime": None, "start_datetime": "2023-01-01T00:00:00Z",
+                        "end_datetime": "2023-01-01T01:41:30Z", **properties}, {key: {"href": "a.nc", "type": kind}})
+    item.collection_id, item.id = collection, "S"
+    (row,) = item_rows([item])
+    assert row["date"] == "2023-01-01 00:00:00" and row["cloud"] == properties.get("eo:cloud_cover")
+    assert band_names(item) == [key] and asset_of(item, key).href == "a.nc"
+    assert scaling_of(item, asset_of(item, key)).scale == 1.0
+
+
 def test_sizes_and_checksums_stand_in_the_detail(real):
     cassette = real("nb1_download/stac_cassettes") / "TestCLISearch.test_filter_inprocess.yaml"
     page = json.loads(yaml.safe_load(cassette.read_text())["interactions"][1]["response"]["body"]["string"])
@@ -266,6 +288,9 @@ def test_thumbnails_are_bounded_and_must_be_pictures(tmp_path):
             return _sentinel_2({}, {"thumbnail": {"href": f"{server.url}/{name}", "type": "image/png"}})
 
         assert read_thumbnail(item("t.png")) == PNG
+        lost = item("gone.png")
+        lost.id = "lost"
+        assert read_thumbnails([item("t.png"), lost]) == {"S2A_33TWN": PNG, "lost": None}
         with pytest.raises(InputError, match="larger than 100 bytes"):
             read_thumbnail(item("t.png"), limit=100)
         with pytest.raises(InputError, match="no JPEG, PNG.*login page"):

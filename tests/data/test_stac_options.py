@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from rsnb.data.stac.area import parse_bbox, read_geometry, split_at_antimeridian
+from rsnb.data.stac.area import on_the_globe, parse_bbox, read_geometry, split_at_antimeridian
 from rsnb.data.stac.catalogues import CATALOGUES, find_catalogue, needs_table
 from rsnb.data.stac.options import SearchOptions
 from rsnb.errors import InputError
@@ -62,6 +62,17 @@ def test_geometries_in_every_wrapping(wrap):
     from shapely.geometry import box, shape
 
     assert shape(read_geometry(wrap(POLYGON))).equals(box(15, 45, 16, 46))
+
+
+@pytest.mark.parametrize("inside, lon", [(True, 179.8), (True, -179.8), (False, 0.0), (False, 179.0), (False, -179.0)])
+def test_a_footprint_that_jumps_over_the_antimeridian_is_cut(inside, lon):
+    """A ring from 179.5 E to 179.5 W in one jump: without care it would span all the other longitudes."""
+    from shapely.geometry import Point
+
+    ring = [[179.5, -18], [-179.5, -18], [-179.5, -17], [179.5, -17], [179.5, -18]]
+    footprint = on_the_globe({"type": "Polygon", "coordinates": [ring]})
+    assert footprint.intersects(Point(lon, -17.5)) is inside
+    assert footprint.area == pytest.approx(1.0)  # 1 degree by 1 degree
 
 
 def test_a_geometry_file_with_two_features_becomes_one(tmp_path):
@@ -139,17 +150,17 @@ def test_one_collection_may_stand_alone_and_sort_words_are_translated():
 
 def test_catalogues_by_name_alias_url_folder_and_nothing(tmp_path):
     assert find_catalogue("Earth-Search").url == "https://earth-search.aws.element84.com/v1"
-    assert find_catalogue("cdse") is CATALOGUES["copernicus"]
+    assert find_catalogue("cdse") is CATALOGUES["copernicus_data_space"]
     assert find_catalogue("https://example.org/stac/").url == "https://example.org/stac"
     (tmp_path / "catalog.json").write_text("{}")
     assert find_catalogue(tmp_path).url == str((tmp_path / "catalog.json").resolve())
-    with pytest.raises(InputError, match="'nowhere' is no catalogue.*earth_search, copernicus, planetary_computer"):
+    with pytest.raises(InputError, match="'nowhere' is no catalogue.*earth_search, copernicus_data_space"):
         find_catalogue("nowhere")
 
 
 def test_the_table_says_what_each_live_catalogue_needs():
     rows = {row["catalogue"]: row for row in needs_table()}
-    assert set(rows) == {"earth_search", "copernicus", "planetary_computer"}
+    assert set(rows) == {"earth_search", "copernicus_data_space", "planetary_computer"}
     assert all(row["search needs"] == "nothing" for row in rows.values())  # all three are searched anonymously
-    assert "RSNB_CDSE_USER" in rows["copernicus"]["pixels need"]
+    assert "RSNB_CDSE_USER" in rows["copernicus_data_space"]["pixels need"]
     assert "no account" in rows["planetary_computer"]["pixels need"]

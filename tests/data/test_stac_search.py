@@ -275,6 +275,40 @@ def test_one_damaged_and_one_missing_item_do_not_stop_the_rest(tmp_path):
     assert "undated.json could not be read" in text and "datetime" in text
 
 
+def test_a_catalogue_that_links_in_a_circle_and_items_that_do_not_name_their_collection(tmp_path):
+    nameless = _item("nameless", (0, 0, 1, 1))
+    del nameless["collection"]
+    root = _static(tmp_path, {"nameless": nameless})
+    values = json.loads((root / "catalog.json").read_text())
+    extent = {"spatial": {"bbox": [[0, 0, 1, 1]]}, "temporal": {"interval": [["2023-01-01T00:00:00Z", None]]}}
+    collection = values | {"type": "Collection", "id": "named", "license": "other", "extent": extent}
+    collection["links"] = values["links"] + [{"rel": "child", "href": "./catalog.json"}]
+    (root / "collection.json").write_text(json.dumps(collection))
+    values["links"] = [{"rel": "child", "href": "./collection.json"}]
+    (root / "catalog.json").write_text(json.dumps(values))
+    assert [i.collection_id for i in search(root, SearchOptions(collections="named")).items] == ["named"]
+    with pytest.raises(InputError, match="no collection 'other'"):
+        search(root, SearchOptions(collections="other"))
+
+
+def test_a_saved_search_result_is_searched_like_a_catalogue(real):
+    """Nine Sentinel-2 tiles of one strip over Africa, from 7 to 16 degrees south; 11.35 S lies in T35LNH alone."""
+    path = real("nb1_download/odc_stac_items") / "site1-20200606-tall-strip-africa.geojson"
+    assert len(search(path)) == 9
+    result = search(path, SearchOptions(bbox=(27.4, -11.4, 27.6, -11.3)))
+    assert [item.id.split("_")[4] for item in result.items] == ["T35LNH"]
+    assert len(search(path, SearchOptions(start="2020-06-07"))) == 0
+
+
+def test_a_collection_whose_items_lie_behind_an_api_says_so(real):
+    path = real("nb1_download/odc_stac_items") / "sentinel-2-l2a.collection.json"
+    result = search(path)
+    assert len(result) == 0
+    (note,) = result.notes
+    assert "planetarycomputer.microsoft.com/api/stac/v1/collections/sentinel-2-l2a/items" in note
+    assert list_collections(path)[0]["start"] == "2015-06-27"
+
+
 def test_both_sides_of_the_antimeridian(tmp_path):
     fiji = {"west": _item("west", (179, -18, 179.9, -17)), "east": _item("east", (-180, -18, -179.5, -17)),
             "over": _item("over", (179.5, -18, -179.5, -17)), "far": _item("far", (0, -18, 10, -17))}

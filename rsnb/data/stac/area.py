@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rsnb.errors import InputError
@@ -101,12 +101,28 @@ def read_geometry(geometry: str | Path | Mapping) -> dict:
     return json.loads(json.dumps(mapping(merged)))  # lists, as JSON has them
 
 
-def boxes_of(geometries: Iterable[Mapping]) -> Box:
-    """The box around geometries."""
-    from shapely.geometry import shape
+def on_the_globe(geometry: Mapping):
+    """A shapely geometry of a footprint, cut at the antimeridian where it crosses it with one long jump.
 
-    bounds = [shape(g).bounds for g in geometries]
-    return (min(b[0] for b in bounds), min(b[1] for b in bounds), max(b[2] for b in bounds), max(b[3] for b in bounds))
+    RFC 7946 wants such shapes cut, but catalogues hold rings that go from 179.9 to -179.9 degrees at once.
+    """
+    from shapely import get_coordinates, transform
+    from shapely.affinity import translate
+    from shapely.geometry import box, shape
+    from shapely.ops import unary_union
+
+    whole = shape(geometry)
+    parts = []
+    for part in getattr(whole, "geoms", [whole]):
+        lon = get_coordinates(part)[:, 0]
+        if len(lon) > 1 and abs(lon[1:] - lon[:-1]).max() > 180:
+            part = transform(part, lambda xy: xy + [360.0, 0.0] * (xy[:, :1] < 0))
+            part = part if part.is_valid else part.buffer(0)
+            parts += [part.intersection(box(0, -90, 180, 90)),
+                      translate(part.intersection(box(180, -90, 360, 90)), xoff=-360)]
+        else:
+            parts.append(part if part.is_valid else part.buffer(0))
+    return parts[0] if len(parts) == 1 else unary_union(parts)
 
 
 def _load(geometry) -> tuple[str, Mapping]:

@@ -42,7 +42,7 @@ CATALOGUES = {c.name: c for c in (
                      "sentinel-2-c1": "sentinel-2-c1-l2a", "landsat": "landsat-c2-l2", "dem-30": "cop-dem-glo-30",
                      "dem-90": "cop-dem-glo-90"}),
     Catalogue(
-        "copernicus", "Copernicus Data Space Ecosystem", "https://stac.dataspace.copernicus.eu/v1",
+        "copernicus_data_space", "Copernicus Data Space Ecosystem", "https://stac.dataspace.copernicus.eu/v1",
         data_needs="a free account: RSNB_CDSE_USER and RSNB_CDSE_PASSWORD (or the keyring) for https, personal S3 keys "
                    "for s3://eodata",
         data_format="JP2 in SAFE folders",
@@ -57,13 +57,13 @@ CATALOGUES = {c.name: c for c in (
                      "sentinel-3": "sentinel-3-olci-lfr-l2-netcdf", "sentinel-5p": "sentinel-5p-l2-netcdf",
                      "landsat": "landsat-c2-l2", "dem-30": "cop-dem-glo-30", "dem-90": "cop-dem-glo-90"}),
 )}
-_ALIASES = {"earthsearch": "earth_search", "element84": "earth_search", "aws": "earth_search", "cdse": "copernicus",
-            "copernicus_data_space": "copernicus", "dataspace": "copernicus", "pc": "planetary_computer",
-            "microsoft": "planetary_computer"}
+_ALIASES = {"earthsearch": "earth_search", "element84": "earth_search", "aws": "earth_search",
+            "cdse": "copernicus_data_space", "copernicus": "copernicus_data_space",
+            "dataspace": "copernicus_data_space", "pc": "planetary_computer", "microsoft": "planetary_computer"}
 
 
 def find_catalogue(catalogue: str | Path | Catalogue) -> Catalogue:
-    """The catalogue of a name ("earth_search", "copernicus", "planetary_computer"), an URL, a file or a folder.
+    """The catalogue of a name (a key of `CATALOGUES`, or a usual short form such as "cdse"), an URL, a file or folder.
 
     Args:
         catalogue: a folder stands for the `catalog.json` or `collection.json` in it.
@@ -107,17 +107,18 @@ def list_collections(catalogue: str | Path | Catalogue) -> list[dict]:
 
     opened = open_catalogue(catalogue)
     with stac_errors(opened.catalogue.url):
-        rows = [_row(collection) for collection in _collections(opened)]
+        rows = [_row(collection) for collection in collections_of(opened)]
     return sorted(rows, key=lambda row: row["id"])
 
 
-def _collections(opened) -> Iterator:
+def collections_of(opened) -> Iterator:
+    """The collections of a catalogue that was opened by `connect.open_catalogue`."""
+    from rsnb.data.stac.static import containers
+
     if opened.is_api and opened.root.get_links("data"):
         yield from opened.root.get_collections()
-    elif opened.root.STAC_OBJECT_TYPE == "Collection":
-        yield opened.root
     else:
-        yield from opened.root.get_all_collections()
+        yield from (c for c in containers(opened.root, []) if c.STAC_OBJECT_TYPE == "Collection")
 
 
 def _row(collection) -> dict:

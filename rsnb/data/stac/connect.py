@@ -61,6 +61,8 @@ def open_catalogue(catalogue) -> OpenCatalogue:
     from pystac_client import Client
     from pystac_client.stac_api_io import StacApiIO
 
+    from rsnb.data.stac.static import static_io
+
     known = find_catalogue(catalogue)
     io = StacApiIO(timeout=(CONNECT_TIMEOUT, READ_TIMEOUT), max_retries=session_retries())
     with stac_errors(known.url):
@@ -86,7 +88,8 @@ def open_catalogue(catalogue) -> OpenCatalogue:
             return OpenCatalogue(known, root, True, _conformance_notes(root))
         cls = pystac.Collection if kind == "Collection" else pystac.Catalog
         root = cls.from_dict({"type": "Catalog", **values}, href=known.url)
-        root._stac_io = io
+        root.set_root(root)  # or pystac would follow its "root" link, perhaps to a host that is not asked for
+        root._stac_io = static_io(io)
         return OpenCatalogue(known, root, False)
 
 
@@ -129,8 +132,9 @@ def stac_errors(url: str) -> Iterator[None]:
     except APIError as error:
         raise _explain(error, url) from None
     except (json.JSONDecodeError, UnicodeDecodeError):
+        mend = "Check the address in a browser; a login or proxy page answers in HTML"
         raise InputError("the answer is no JSON, so this is no STAC catalogue", where=url,
-                         mend="Check the address in a browser; a login or proxy page answers in HTML") from None
+                         mend=mend if url.startswith("http") else "Repair the file, or name another") from None
     except requests.RequestException as error:
         raise _no_answer(url, error) from None
     except (pystac.STACError, ClientTypeError, KeyError, TypeError, AttributeError, ValueError) as error:

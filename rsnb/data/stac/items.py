@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from rsnb.data.stac.assets import pixel_size_m
@@ -46,6 +47,19 @@ def read_items(path: str | Path) -> tuple:
                              mend="A STAC item is a GeoJSON Feature with id, properties and assets") from None
         items.append(adopt_eodag(item))
     return tuple(items)
+
+
+def is_item_file(path: str | Path) -> bool:
+    """Whether a path on disk is a file of items: JSON with "features", a lone item, or an OData answer."""
+    from rsnb.data.stac.odata import is_odata
+
+    if str(path).startswith(("http://", "https://")) or not Path(path).is_file():
+        return False
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except (ValueError, OSError):
+        return False
+    return is_odata(values) or (isinstance(values, dict) and values.get("type") in ("FeatureCollection", "Feature"))
 
 
 def item_rows(items) -> list[dict]:
@@ -100,9 +114,9 @@ def thumbnail_href(item) -> str | None:
     for key, asset in item.assets.items():
         roles = set(asset.roles or ())
         kind = (asset.media_type or "").lower()
-        shown = kind in ("image/png", "image/jpeg", "image/jpg", "image/webp", "image/gif")
-        if "thumbnail" in roles or key.lower() in ("thumbnail", "preview", "quicklook", "rendered_preview") or (
-                shown and "overview" in roles):
+        shown = kind in ("image/png", "image/jpeg", "image/jpg", "image/webp", "image/gif") or not kind
+        named = key.lower() in ("thumbnail", "preview", "quicklook", "rendered_preview") or "overview" in roles
+        if "thumbnail" in roles or (shown and named):
             rank = ("thumbnail" not in roles, key.lower() != "thumbnail", not shown)
             found.append((rank, asset.get_absolute_href() or asset.href))
     return min(found)[1] if found else None
@@ -136,6 +150,22 @@ def read_thumbnail(item, access=None, limit: int = THUMBNAIL_LIMIT) -> bytes:
         raise InputError("the thumbnail is no JPEG, PNG, GIF or WebP picture", where=opened.label,
                          mend="The server may have sent a login page; see what the catalogue needs")
     return data
+
+
+def read_thumbnails(items, access=None, workers: int = 4) -> dict[str, bytes | None]:
+    """{item id: the small picture's bytes, or None where it cannot be had}, for a table; a few at a time."""
+    from rsnb.data.stac.access import Access
+
+    access = access or Access()
+
+    def one(item) -> bytes | None:
+        try:
+            return read_thumbnail(item, access)
+        except InputError:
+            return None
+
+    with ThreadPoolExecutor(max(workers, 1)) as pool:
+        return dict(zip([item.id for item in items], pool.map(one, items), strict=True))
 
 
 def _get(opened, limit: int) -> bytes:

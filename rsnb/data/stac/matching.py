@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from rsnb.data.stac.area import on_the_globe, split_at_antimeridian
 from rsnb.data.stac.options import SearchOptions, parse_moment
 from rsnb.errors import InputError
 
@@ -89,15 +90,12 @@ def cloud_cover(item) -> float | None:
 def item_footprint(item):
     """The footprint as a shapely geometry, from the box where there is no geometry; None without either."""
     from shapely.errors import ShapelyError
-    from shapely.geometry import box, shape
+    from shapely.geometry import box
     from shapely.ops import unary_union
-
-    from rsnb.data.stac.area import split_at_antimeridian
 
     if item.geometry:
         try:
-            footprint = shape(item.geometry)
-            return footprint if footprint.is_valid else footprint.buffer(0)
+            return on_the_globe(item.geometry)
         except (ShapelyError, ValueError, KeyError, TypeError, IndexError, AttributeError):
             pass
     if not item.bbox or len(item.bbox) not in (4, 6):

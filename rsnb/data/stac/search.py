@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from rsnb.data.stac.catalogues import Catalogue
+from rsnb.data.stac.catalogues import Catalogue, collections_of, find_catalogue
 from rsnb.data.stac.connect import OpenCatalogue, open_catalogue, stac_errors
+from rsnb.data.stac.items import is_item_file, read_items
 from rsnb.data.stac.matching import Matcher, sort_items
 from rsnb.data.stac.options import SearchOptions
+from rsnb.data.stac.static import containers, first_line, items_of
 from rsnb.errors import InputError
 
 # Where the server cannot sort or filter, so many items are looked at before giving up on the rest.
@@ -71,16 +73,22 @@ def search(catalogue: str | Path | Catalogue, options: SearchOptions | None = No
     """Ask a catalogue.
 
     Args:
-        catalogue: "earth_search", "copernicus", "planetary_computer", the URL of any STAC API or static catalogue, or
-            the file or folder of a static catalogue on disk, which is walked.
+        catalogue: "earth_search", "copernicus_data_space", "planetary_computer", the URL of any STAC API or static
+            catalogue, the file or folder of a static catalogue on disk, which is walked, or a saved search result
+            (GeoJSON).
         options: the question; None asks for anything.
 
     Raises:
         InputError: no such catalogue or collection, no network, an answer that is no STAC, a search that is refused.
     """
     options = options or SearchOptions()
-    opened = open_catalogue(catalogue)
     matcher = Matcher(options)
+    known = find_catalogue(catalogue)
+    if is_item_file(known.url):
+        gathered = _Gathered()
+        _from_file(Path(known.url), matcher, gathered)
+        return _result(options, matcher, gathered, known, False)
+    opened = open_catalogue(known)
     gathered = _Gathered(notes=list(opened.notes))
     if len(options.boxes) > 1:
         gathered.notes.append("the box crosses the antimeridian: both sides were searched and merged")
@@ -91,30 +99,35 @@ def search(catalogue: str | Path | Catalogue, options: SearchOptions | None = No
             _walk(opened, matcher, gathered)
         if not gathered.items and options.collections:
             _check_collections(opened, options)
+    return _result(options, matcher, gathered, opened.catalogue, opened.is_api)
+
+
+def _result(options: SearchOptions, matcher: Matcher, gathered: _Gathered, catalogue: Catalogue,
+            is_api: bool) -> SearchResult:
     items = sort_items(gathered.items.values(), options.sort_key)[:options.max_items]
-    _tell_left_out(matcher, gathered, opened.is_api)
-    return SearchResult(tuple(items), gathered.matched, tuple(gathered.notes), opened.catalogue)
+    _tell_left_out(matcher, gathered, is_api)
+    return SearchResult(tuple(items), gathered.matched, tuple(gathered.notes), catalogue)
 
 
 def _walk(opened: OpenCatalogue, matcher: Matcher, gathered: _Gathered) -> None:
-    """Every item of a static catalogue; an item file that is damaged or missing is noted."""
-    containers = [opened.root]
-    while containers:
-        container = containers.pop()
-        for link in container.get_links():
-            if link.rel not in ("child", "item"):
-                continue
-            try:
-                target = link.resolve_stac_object(root=opened.root).target
-            except Exception as error:  # whatever one file does, the others are still good
-                why = _first_line(error.__cause__ or error.__context__ or error)
-                gathered.notes.append(f"{_name(link)} could not be read and was left out ({why})")
-                continue
-            if link.rel == "child":
-                containers.append(target)
-            else:
-                if matcher.fits(target):
-                    gathered.items.setdefault((target.collection_id, target.id), target)
+    """Every item of a static catalogue."""
+    wanted = matcher.options.collections
+    for container in containers(opened.root, gathered.notes):
+        is_collection = container.STAC_OBJECT_TYPE == "Collection"
+        if is_collection and wanted and container.id not in wanted:
+            continue
+        for item in items_of(container, gathered.notes):
+            if item.collection_id is None and is_collection:
+                item.collection_id = container.id
+            if matcher.fits(item):
+                gathered.items.setdefault((item.collection_id, item.id), item)
+    gathered.matched = len(gathered.items)
+
+
+def _from_file(path: Path, matcher: Matcher, gathered: _Gathered) -> None:
+    for item in read_items(path):
+        if matcher.fits(item):
+            gathered.items.setdefault((item.collection_id, item.id), item)
     gathered.matched = len(gathered.items)
 
 
@@ -219,7 +232,7 @@ def _item(feature: dict, gathered: _Gathered):
             return pystac.Item.from_dict(feature, preserve_dict=False)
     except Exception as error:  # one bad item of a page is no reason to lose the others
         name = feature.get("id", "an item") if isinstance(feature, dict) else "an item"
-        gathered.notes.append(f"{name} is no valid item and was left out ({_first_line(error)})")
+        gathered.notes.append(f"{name} is no valid item and was left out ({first_line(error)})")
         return None
 
 
@@ -232,9 +245,7 @@ def _matched(page: dict) -> int | None:
 
 def _check_collections(opened: OpenCatalogue, options: SearchOptions) -> None:
     """Nothing found: is it because there is no such collection?"""
-    from rsnb.data.stac.catalogues import _collections
-
-    known = {collection.id for collection in _collections(opened)}
+    known = {collection.id for collection in collections_of(opened)}
     unknown = [name for name in options.collections if name not in known]
     if unknown and known:
         raise InputError(f"there is no collection {unknown[0]!r} in {opened.catalogue.name}", where="collections",
@@ -249,11 +260,3 @@ def _tell_left_out(matcher: Matcher, gathered: _Gathered, is_api: bool) -> None:
             gathered.notes.append(f"the server sent {count} that were not asked for ({reason}): left out")
     if gathered.twice:
         gathered.notes.append(f"{gathered.twice} came twice and are kept once")
-
-
-def _name(link) -> str:
-    return str(link.get_target_str() or link.href).rsplit("/", 1)[-1]
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

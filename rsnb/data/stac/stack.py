@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from rsnb.data.stac.area import parse_bbox
 from rsnb.data.stac.assets import asset_of
 from rsnb.data.stac.grids import aligned_grid, box_in, item_crs, utm_crs
 from rsnb.data.stac.matching import item_interval
-from rsnb.data.stac.reflectance import baseline_of, scaling_of
+from rsnb.data.stac.reflectance import Scaling, baseline_of, scaling_of
 from rsnb.data.stac.windows import no_georeference_warnings, open_href, read_onto
 from rsnb.errors import InputError
 from rsnb.scenes import DatedStack
@@ -40,6 +41,7 @@ class StackOptions:
         grow: pixels of the stack by which masked areas are grown.
         max_bytes: of the result; more is refused before anything is read.
         workers: items read at a time.
+        progress: show a bar, one step an item.
     """
 
     bbox: Bbox | None = None
@@ -52,6 +54,7 @@ class StackOptions:
     grow: int = 0
     max_bytes: int = 2_000_000_000
     workers: int = 4
+    progress: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,8 @@ class _Frame:
     bands: np.ndarray  # [B, H, W] float32, nan without data
     clear: np.ndarray  # [H, W] bool
     classes: np.ndarray | None  # [H, W] uint8
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    rules: tuple[Scaling, ...] = ()  # one a band
 
 
 def read_stack(items: Sequence, bands: Sequence[str], options: StackOptions | None = None,
@@ -106,6 +110,8 @@ def read_stack(items: Sequence, bands: Sequence[str], options: StackOptions | No
         InputError: no item could be read (with the reason of the first), an empty list, a bad box, or a stack larger
             than `max_bytes`.
     """
+    from tqdm.auto import tqdm
+
     options, access, bands = options or StackOptions(), access or Access(), tuple(bands)
     if not items or not bands:
         raise InputError("there is nothing to read", where="items" if not items else "bands",
@@ -120,9 +126,10 @@ def read_stack(items: Sequence, bands: Sequence[str], options: StackOptions | No
     _require_room(len(dated), len(bands), grid, options.max_bytes)
     read = partial(_read_item, bands=bands, grid=grid, options=options, access=access)
     with no_georeference_warnings(), ThreadPoolExecutor(max(options.workers, 1)) as pool:
-        frames = list(pool.map(_or_why(read), dated))
-    notes += [text for frame in frames for text in ((frame,) if isinstance(frame, str) else frame.notes)]
+        frames = list(tqdm(pool.map(_or_why(read), dated), "items", len(dated), disable=not options.progress))
     good = [frame for frame in frames if not isinstance(frame, str)]
+    notes += [frame for frame in frames if isinstance(frame, str)]
+    notes += _rules_used(good) + [text for frame in good for text in frame.notes]
     if not good:
         raise InputError(f"none of {len(items)} items could be read: {notes[0]}", where="read_stack",
                          mend="See the notes of the search, or what the catalogue needs")
@@ -160,8 +167,14 @@ def stack_grid(items: Sequence, bands: Sequence[str], options: StackOptions,
     resolution = options.resolution
     if resolution is None:
         degrees = crs.upper() == "EPSG:4326"
-        resolution = abs(native.transform[0]) if degrees else round(max(native.pixel_size_m), 3)
+        resolution = abs(native.transform[0]) if degrees else _nominal(max(native.pixel_size_m), items[0], bands[0])
     return aligned_grid(box, crs, float(resolution), native)
+
+
+def _nominal(measured: float, item, band: str) -> float:
+    """The pixel size that the item states where that is the measured one to 5 %: 30 m, not 30.9 m of an arc second."""
+    stated = asset_of(item, band).gsd_m
+    return stated if stated and abs(stated / measured - 1) < 0.05 else round(measured, 3)
 
 
 def _native(items, bands, access) -> RasterGrid:
@@ -196,22 +209,27 @@ def _or_why(read):
 
 def _read_item(moment: dt.datetime, item, bands, grid: RasterGrid, options: StackOptions, access: Access) -> _Frame:
     size = max(grid.pixel_size_m)
-    images = []
-    notes = []
+    images, rules = [], []
     for name in bands:
         asset = asset_of(item, name, size)
         scaling = scaling_of(item, asset)
         read = read_onto(asset.href, grid, asset.band, options.resampling, access, scaling.nodata)
         # without the rule's nodata: that was masked in the file's own numbers, before any were mixed
         images.append(replace(scaling, nodata=None).apply(read.values, read.valid))
-        notes.append(f"{name} of {item.collection_id or 'these items'}: x {scaling.scale:g} {scaling.offset:+g} "
-                     f"({scaling.why})")
+        rules.append(scaling)
     images = np.stack(images)
     has_data = np.isfinite(images).all(axis=0)
     if not np.isfinite(images).any():
         raise InputError("it has no data in this box", where=item.id)
-    clear, classes, more = _clear(item, grid, options, access)
-    return _Frame(item, moment, images, has_data & clear, classes, (*notes, *more))
+    clear, classes, notes = _clear(item, grid, options, access)
+    return _Frame(item, moment, images, has_data & clear, classes, notes, tuple(rules))
+
+
+def _rules_used(frames: list[_Frame]) -> list[str]:
+    """How many items were scaled by which rule, by the rule of their first band."""
+    used = Counter((frame.item.collection_id or "items", frame.rules[0]) for frame in frames)
+    return [f"{count} of {name}: stored numbers x {rule.scale:g} {rule.offset:+g}, {rule.why}"
+            for (name, rule), count in used.items()]
 
 
 def _clear(item, grid: RasterGrid, options: StackOptions, access: Access):
@@ -268,4 +286,4 @@ def _mosaic(frames: list[_Frame]) -> _Frame:
         bands[:, hole], clear[hole] = frame.bands[:, hole], frame.clear[hole]
         if classes is not None:
             classes[hole] = frame.classes[hole]
-    return _Frame(first.item, min(f.moment for f in frames), bands, clear, classes, ())
+    return _Frame(first.item, min(f.moment for f in frames), bands, clear, classes)
