@@ -62,7 +62,6 @@ def part_size(path):
     return max((p.stat().st_size for p in names), default=0)
 
 
-@pytest.mark.slow
 def test_row_5_kills_at_ten_random_points_cost_a_chunk_each(twenty_megabytes, tmp_path, start, counter, capsys):
     folder, sha = twenty_megabytes
     path = tmp_path / "out" / "data.bin"
@@ -149,7 +148,6 @@ def archive(tmp_path_factory):
     return path, files
 
 
-@pytest.mark.slow
 def test_row_9_kills_while_unpacking_leave_nothing_half(archive, tmp_path, start, capsys):
     path, files = archive
     (tmp_path / "toy").mkdir()
@@ -174,7 +172,6 @@ def test_row_9_kills_while_unpacking_leave_nothing_half(archive, tmp_path, start
         print(f"\n{hit} kills while unpacking: 0 half-written folders, the next fetch verified {len(files)} files")
 
 
-@pytest.mark.slow
 def test_row_9_kills_while_moving_into_a_folder_in_use(archive, tmp_path, start):
     path, files = archive
     (tmp_path / "toy" / "pairs").mkdir(parents=True)
