@@ -156,7 +156,7 @@ def open_raster(path: str | Path) -> Iterator:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.open(path) as file:
                 yield file
-    except RasterioError as error:
+    except (RasterioError, UnicodeDecodeError) as error:
         raise InputError(f"this is no raster that can be read ({error})", where=path,
                          mend="Check that the file is whole; fetch it again if it came from a download") from None
 

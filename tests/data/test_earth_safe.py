@@ -11,7 +11,8 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-from rsnb.data.earth.safe import audit, find_safe, open_safe, read_safe
+from rsnb.data.earth.safe import audit, find_safe, open_safe, read_quicklook, read_safe
+from rsnb.data.earth.safe_metadata import parse_product
 from rsnb.errors import InputError
 
 NAME = "S2A_MSIL2A_20221005T115411_N0400_R023_T29UNU_20221005T164454"
@@ -157,6 +158,42 @@ def test_to_20_m_pixels_are_averaged(make):
     stack = read_safe(open_safe(make()), "red", resolution_m=20)
     # the mean DN of rows 2 and 3, columns 4 and 5 is 1000 + 25 + 4.5
     assert stack.images.shape == (1, 1, 12, 12) and stack.images[0, 0, 1, 2] == pytest.approx(0.00295, abs=1e-7)
+
+
+def test_masks_and_the_small_picture(make):
+    root = make()
+    stack = read_safe(open_safe(root), ("SCL", "cldprb"), resolution_m=20)
+    assert np.array_equal(stack.images[0, 0], SCL) and np.array_equal(stack.images[0, 1], SCL)
+    with pytest.raises(InputError, match="TCI"):
+        read_quicklook(open_safe(root))
+    picture = np.stack([np.full((24, 24), v, np.uint8) for v in (51, 102, 255)])
+    path = root / TILE / f"IMG_DATA/R10m/{STEM}_TCI_10m.jp2"
+    with rasterio.open(path, "w", driver="JP2OpenJPEG", height=24, width=24, count=3, dtype="uint8", QUALITY="100",
+                       REVERSIBLE="YES", YCBCR420="NO") as file:
+        file.write(picture)
+    small = read_quicklook(open_safe(root), 12)
+    assert small.shape == (3, 12, 12) and np.allclose(small[:, 5, 5], [0.2, 0.4, 1.0])
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_damaged_metadata_and_zips_are_refused_not_crashed_on(make, tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    text = XML.format(name=NAME, baseline="04.00", offsets=OFFSETS, tile=TILE, stem=STEM).encode()
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("MTD_MSIL2A.xml", text)
+    for data, way in ((text, lambda d: parse_product(d, "x")), (archive.read_bytes(), None)):
+        spoilt = bytearray(data)
+        for place in rng.integers(0, len(spoilt), rng.integers(1, 8)):
+            spoilt[place] = rng.integers(0, 256)
+        try:
+            if way is None:
+                archive.write_bytes(bytes(spoilt))
+                open_safe(archive)
+            else:
+                way(bytes(spoilt))
+        except InputError as error:
+            assert error.where is not None
 
 
 def test_out_of_a_zip(make, tmp_path):

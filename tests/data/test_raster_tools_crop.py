@@ -194,6 +194,23 @@ def test_bad_vector_files_are_named(tmp_path, name, content, what):
     assert name in str(caught.value)
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_damaged_vector_files_are_refused_not_crashed_on(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr("l.shp", shapefile([SQUARE, HOLE, OTHER]))
+    for name, data in (("a.shp", shapefile([SQUARE, HOLE, OTHER])), ("a.zip", (tmp_path / "a.zip").read_bytes()),
+                       ("a.geojson", geojson(tmp_path / "b.json", L_SHAPE).read_bytes())):
+        spoilt = bytearray(data)
+        for place in rng.integers(0, len(spoilt), rng.integers(1, 8)):
+            spoilt[place] = rng.integers(0, 256)
+        (tmp_path / name).write_bytes(bytes(spoilt))
+        try:
+            read_polygons(tmp_path / name, "EPSG:4326").to_crs("EPSG:3879")
+        except InputError as error:
+            assert name in str(error.where)
+
+
 def test_bad_crops_leave_nothing(raster, tmp_path):
     path, _ = raster()
     out = tmp_path / "c.tif"

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ import numpy as np
 from rsnb.data.audit import Audit
 from rsnb.data.earth.bands import band_id, common_name
 from rsnb.data.earth.safe_metadata import SafeFacts, parse_product
-from rsnb.data.raster import Bbox, RasterGrid, read_grid, read_on_grid
+from rsnb.data.raster import Bbox, RasterGrid, open_raster, read_grid, read_on_grid
 from rsnb.data.scene_classification import clear_mask
 from rsnb.errors import InputError
 from rsnb.scenes import DatedStack
@@ -36,6 +37,8 @@ MASK = re.compile(r"(?:.*_)?MSK_(?P<kind>[A-Z]+)(?:_\w*?(?P<band>B\d\w))?\w*?(?:
                   r"\.(?:jp2|gml|tiff?)", re.I)
 NATIVE_L1C = {"B02": 10, "B03": 10, "B04": 10, "B08": 10, "TCI": 10, "B01": 60, "B09": 60, "B10": 60}
 SATURATED = 65535
+# What zipfile raises on damaged or locked archives (a ValueError is a negative place in the file).
+ZIP_FAULTS = (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, RuntimeError, ValueError, EOFError, OSError)
 
 
 @dataclass(frozen=True)
@@ -97,8 +100,8 @@ def find_safe(root: str | Path) -> tuple[Path, ...]:
             with zipfile.ZipFile(archive) as file:
                 if any(MAIN.fullmatch(name) for name in file.namelist()):
                     found.add(archive)
-        except (zipfile.BadZipFile, OSError):
-            continue
+        except ZIP_FAULTS:
+            continue  # no zip, or a broken one: `open_safe` says so of one that is named
     return tuple(sorted(found))
 
 
@@ -134,7 +137,7 @@ def read_safe(products: SafeProduct | Sequence[SafeProduct], bands: Sequence[str
 
     Args:
         products: `open_safe`'s; of several the grid is that of the earliest, tiles of other zones are warped onto it.
-        bands: "red" or "B04" ...; "aot" and "wvp" in their own units, "scl" as class numbers.
+        bands: "red" or "B04" ...; "aot" and "wvp" in their own units, "scl" and masks ("CLDPRB") as stored.
         resolution_m: of the stack: 10, 20 or 60. A band is taken from the file of that pixel size, else from a finer
             one (averaged), else from a coarser one (bilinear; SCL nearest).
         bbox: west, south, east, north, widened to whole pixels; None = the whole tile.
@@ -160,6 +163,23 @@ def read_safe(products: SafeProduct | Sequence[SafeProduct], bands: Sequence[str
                       np.stack(clear), grid.transform, grid.crs, tuple(p.facts.name or p.path.name for p in products))
 
 
+def read_quicklook(product: SafeProduct, max_side: int = 512) -> np.ndarray:
+    """The product's own true-colour picture, made small: [3, H, W] float32 in 0..1, for overviews and maps.
+
+    Only as much of the JPEG 2000 file is decoded as that size needs.
+
+    Raises:
+        InputError: the product has neither TCI nor PVI.
+    """
+    pictures = sorted(product.select("picture"), key=lambda f: (f.band != "TCI", -(f.resolution_m or 0)))
+    if not pictures:
+        raise InputError("there is no picture (TCI or PVI) in it", where=product.path, mend="Read red, green and blue")
+    with open_raster(pictures[0].path) as file:
+        scale = min(1.0, max_side / max(file.height, file.width))
+        shape = (min(3, file.count), max(1, round(file.height * scale)), max(1, round(file.width * scale)))
+        return file.read(list(range(1, shape[0] + 1)), out_shape=shape).astype(np.float32) / np.float32(255)
+
+
 def audit(root: Path) -> Audit:
     """Products, bands, masks; files listed but absent, of another size or checksum than manifest.safe says."""
     from rsnb.data.earth.safe_audit import audit as look
@@ -179,12 +199,15 @@ def _members(path: Path):
     try:
         with zipfile.ZipFile(path) as file:
             names = sorted(n for n in file.namelist() if not n.endswith("/"))
-    except (zipfile.BadZipFile, OSError) as error:
+    except ZIP_FAULTS as error:
         raise InputError(f"this is no whole zip ({error})", where=path, mend="Fetch it again") from None
 
     def read(name: str) -> bytes:
-        with zipfile.ZipFile(path) as file:
-            return file.read(name)
+        try:
+            with zipfile.ZipFile(path) as file:
+                return file.read(name)
+        except ZIP_FAULTS as error:
+            raise InputError(f"{name} in it cannot be read ({error})", where=path, mend="Fetch it again") from None
 
     return names, read, f"/vsizip/{path.resolve()}/"
 
@@ -208,9 +231,9 @@ def _file(name: str, prefix: str, level: str) -> SafeFile | None:
 
 def _source(product: SafeProduct, band: str, resolution_m: int) -> SafeFile:
     """The file of a band whose pixels fit best: equal, else the nearest finer, else the finest coarser."""
-    found = [f for f in product.select(band=band) if f.kind not in ("mask", "picture")]
+    found = [f for f in product.select(band=band) if f.kind != "picture" and not f.path.lower().endswith(".gml")]
     if not found:
-        there = sorted({f.band for f in product.files if f.kind in ("band", "classes", "atmosphere")})
+        there = list(dict.fromkeys(f.band for f in product.files if f.kind != "picture"))
         raise InputError(f"there is no band {band!r}", where=product.path, mend=f"Choose among {', '.join(there)}")
     rank = lambda f: ((f.resolution_m or 0) > resolution_m, abs((f.resolution_m or 0) - resolution_m))  # noqa: E731
     best = min(found, key=rank)
@@ -236,8 +259,8 @@ def _read_one(product: SafeProduct, bands, grid: RasterGrid, resolution_m: int) 
     facts, images, clear = product.facts, [], np.ones((grid.height, grid.width), bool)
     for band in bands:
         source = _source(product, band, resolution_m)
-        way = "nearest" if source.kind == "classes" else "auto"
-        numbers = read_on_grid(source.path, grid, [1], resampling=way, nodata=0)[0]
+        way = "nearest" if source.kind in ("classes", "mask") else "auto"
+        numbers = read_on_grid(source.path, grid, [1], way, nodata=None if source.kind == "mask" else 0)[0]
         clear &= np.isfinite(numbers)
         if source.kind == "band":
             clear &= numbers < SATURATED

@@ -205,7 +205,7 @@ def _named(files: list[_File]) -> list[_File]:
     for group in by_date.values():
         if len(group) > 1:
             names |= _differing({f.path: re.split(r"[-_. ]+", f.path.stem) for f in group})
-    known = {name.lower() for name in names.values()}
+    known = {name.lower() for name in names.values() if name}
     for group in by_date.values():
         if len(group) == 1 and known:  # alone on its date: the name that other dates taught
             path = group[0].path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from rsnb.errors import InputError
 
 # Polygon, PolygonZ, PolygonM: the heights and measures of the last two follow the points and are passed over.
 POLYGONS, EMPTY = (5, 15, 25), 0
+# What zipfile raises on damaged or locked archives (a ValueError is a negative place in the file).
+ZIP_FAULTS = (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, RuntimeError, ValueError, EOFError, OSError)
 
 
 def read_shapefile(path: str | Path) -> tuple[list, str | None]:
@@ -87,9 +90,9 @@ def _from_zip(path: Path) -> tuple[bytes, bytes | None]:
         with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as file:
             names = {n.lower(): n for n in file.namelist() if not n.startswith("__MACOSX")}
             shapes = [n for n in names if n.endswith(".shp")]
-            if len(shapes) != 1:
-                raise InputError(f"the zip holds {len(shapes)} shapefiles", where=path, mend="Put one into it")
-            beside = names.get(shapes[0][:-4] + ".prj")
-            return file.read(names[shapes[0]]), None if beside is None else file.read(beside)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, RuntimeError) as error:
+            beside = names.get(shapes[0][:-4] + ".prj") if shapes else None
+            if len(shapes) == 1:
+                return file.read(names[shapes[0]]), None if beside is None else file.read(beside)
+    except ZIP_FAULTS as error:
         raise InputError(f"this is no whole zip ({error})", where=path, mend="Make or fetch it again") from None
+    raise InputError(f"the zip holds {len(shapes)} shapefiles", where=path, mend="Put one into it")

@@ -59,7 +59,11 @@ class Polygons:
         transformer = Transformer.from_crs(self.crs, crs, always_xy=True)
         west, south, east, north = self.bounds
         step = max(east - west, north - south) / 100 or 1.0
-        bent = shapely.segmentize(np.array(self.shapes, object), step)
+        try:
+            bent = shapely.segmentize(np.array(self.shapes, object), step)
+        except shapely.errors.ShapelyError as error:
+            raise InputError(f"its coordinates make no sense ({error})", where=self.name,
+                             mend="Export the file again") from None
         moved = shapely.transform(bent, lambda p: np.stack(transformer.transform(p[:, 0], p[:, 1]), axis=1))
         if not np.isfinite(shapely.get_coordinates(moved)).all():
             raise InputError(f"its coordinates cannot be taken to {crs}", where=self.name,
@@ -169,7 +173,7 @@ def _geopackage(path: Path) -> tuple[list, str | None]:
                 if blob is not None:
                     shapes.append(shapely.from_wkb(_wkb(blob, path)))
         database.close()
-    except (sqlite3.Error, ShapelyError) as error:
+    except (sqlite3.Error, ShapelyError, UnicodeDecodeError) as error:
         raise InputError(f"this is no GeoPackage that can be read ({error})", where=path,
                          mend="Export the file again") from None
     organization, code, definition = systems.get(tables[0][2] if tables else None, (None, None, None))
@@ -180,7 +184,7 @@ def _geopackage(path: Path) -> tuple[list, str | None]:
 
 def _wkb(blob: bytes, path: Path) -> bytes:
     """Without the header: GP, version, flags, srs_id, and an envelope whose length the flags tell."""
-    headed = len(blob) > 8 and blob[:2] == b"GP"
+    headed = isinstance(blob, bytes) and len(blob) > 8 and blob[:2] == b"GP"
     envelope = {0: 0, 1: 32, 2: 48, 3: 48, 4: 64}.get((blob[3] >> 1) & 7) if headed else None
     if envelope is None:
         raise InputError("a geometry has no GeoPackage header", where=path, mend="Export the file again")
