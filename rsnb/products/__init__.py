@@ -13,6 +13,8 @@ _HOME = {
     "write_pose": "pose",
     "write_cameras": "pose",
     "write_video": "video",
+    "write_animation": "animation",
+    "AnimationOptions": "animation",
     "write_obj": "obj",
     "write_view": "view",
     "write_nadir": "view",

@@ -91,6 +91,24 @@ def test_outlines_by_rasterio_and_by_hand(raster, tmp_path, nodata):
         assert np.array_equal(got.data, oracle)
 
 
+def test_colour_table_and_mask_stay(tmp_path):
+    classes = np.arange(12 * 14, dtype=np.uint8).reshape(1, 12, 14) % 12
+    seen = np.ones((12, 14), bool)
+    seen[3, 4] = False
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(
+            tmp_path / "scl.tif", "w", driver="GTiff", height=12, width=14, count=1, dtype="uint8", crs="EPSG:32633",
+            transform=from_origin(WEST, NORTH, 10, 10)) as file:
+        file.write(classes)
+        file.write_colormap(1, {4: (0, 160, 0, 255)})
+        file.write_mask(seen)
+    out = crop_raster(tmp_path / "scl.tif", tmp_path / "c.tif", area={
+        "type": "Polygon", "coordinates": [L_SHAPE]}, area_crs="EPSG:32633")
+    with rasterio.open(out) as file:
+        assert file.colormap(1)[4] == (0, 160, 0, 255) and np.array_equal(file.read(), classes[:, 1:9, 2:8])
+        assert np.array_equal(file.dataset_mask() > 0, L_PIXELS & seen[1:9, 2:8])
+    assert [p.name for p in tmp_path.iterdir() if "c.tif" in p.name] == ["c.tif"]  # no mask beside it
+
+
 def test_outlines_in_degrees_lie_at_the_same_pixels(raster, tmp_path):
     path, _ = raster()
     to_degrees = Transformer.from_crs("EPSG:32633", "EPSG:4326", always_xy=True)

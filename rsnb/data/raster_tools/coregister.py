@@ -72,7 +72,9 @@ def find_shift(moving: np.ndarray, fixed: np.ndarray, moving_mask: np.ndarray | 
     features = _features(moving, moving_mask), _features(fixed, fixed_mask)
     masks = moving_mask, fixed_mask
     edges = tuple(f[: len(fixed)] for f in features)
-    starts = [(0.0, 0.0), _coarse_shift(*edges, *masks)]
+    coarse = _coarse_shift(*edges, *masks)
+    # the coarse shift can be a cloud's: then beginning from none may do better
+    starts = [coarse] if max(map(abs, coarse)) < 1 else [coarse, (0.0, 0.0)]
     found = [_refined(*edges, *masks, start) for start in starts if max(map(abs, start)) <= max_shift]
     found = [s for s in found if max(abs(s.rows), abs(s.cols)) <= max_shift]
     best = max(found, key=lambda s: s.correlation, default=Shift(0.0, 0.0, 0.0, counting))
