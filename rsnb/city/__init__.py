@@ -25,6 +25,7 @@ _HOME = {
     "WorldStratOptions": "write_worldstrat",
     "ensure_worldstrat": "write_worldstrat",
     "truth_image": "true_images",
+    "true_shifts": "true_images",
     "LevirOptions": "write_levir_nvs",
     "ensure_levir_nvs": "write_levir_nvs",
     "WhuOptions": "write_whu_mvs",

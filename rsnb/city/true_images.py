@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -66,3 +67,27 @@ def at_overpass(date) -> np.datetime64:
         raise InputError("the date is missing", where="date", mend="Give one, for example 2022-06-20")
     whole_day = np.datetime_data(date)[0] in ("Y", "M", "W", "D")
     return date.astype("datetime64[s]") + (OVERPASS if whole_day else np.timedelta64(0, "s"))
+
+
+def true_shifts(folder: str | Path, names, place: str = "") -> np.ndarray:
+    """[T, 2] pixels right and down by which each named frame of a built series was taken off its grid.
+
+    Args:
+        folder: see `truth_image`.
+        names: item ids of a catalogue, or names of revisits of a WorldStrat place.
+        place: of WorldStrat; empty for a catalogue.
+
+    Raises:
+        InputError: no such series, or a name that is not in it.
+    """
+    path = Path(folder) / "truth" / place / "series.json"
+    if not path.is_file():
+        raise InputError("there is no such file", where=path, mend="Name the folder of a built series, and its place")
+    series = json.loads(path.read_text())
+    rows = series["revisits"] if place else series
+    told = {f"{place}-{row['n']}" if place else row["id"]: row["shift_px_right_down"] for row in rows}
+    names = [name.removesuffix("-L2A_data") for name in names]  # as the reader of WorldStrat names its frames
+    missing = [name for name in names if name not in told]
+    if missing:
+        raise InputError(f"there is no frame {missing[0]!r}", where=path, mend=f"Known are {', '.join(map(str, told))}")
+    return np.array([told[name] for name in names], float).reshape(-1, 2)

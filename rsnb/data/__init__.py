@@ -30,7 +30,7 @@ _NAMES = {
     "download.loopback": "LoopbackServer Fault",
     "download.plan": "FetchPlan plan_fetch",
     "download.fetch": "FetchResult fetch",
-    "download.http": "download",
+    "download.http": "download sha256_of",
     "download.unpack": "unpack",
     "multiview.views": "PosedViews",
     "multiview.levir_nvs": "read_levir_nvs levir_nvs_scenes",

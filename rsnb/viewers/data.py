@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
+from PIL import Image
 
-from rsnb.viewers.style import GRID, INK, MUTED, PALETTE, draw_image, subplots
+from rsnb.viewers.style import GRID, INK, MUTED, PALETTE, draw_image, image_grid, subplots
 
 CLOUDED = np.array([0.80, 0.16, 0.32])  # laid over what a mask leaves out
 
@@ -36,6 +38,12 @@ def picture_rows(rows: Sequence[Sequence[tuple[str, np.ndarray]]], width: float 
             left += height * share + gap
         top -= height + gap
     return fig
+
+
+def thumbnails(pictures: Sequence[bytes], titles: Sequence[str], columns: int = 8, width: float = 11.0) -> Figure:
+    """Encoded pictures (JPEG or PNG bytes, as a catalogue serves them) side by side, each with its title."""
+    shown = [np.moveaxis(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")), -1, 0) / 255 for data in pictures]
+    return image_grid(shown, titles, columns, width)
 
 
 def request_bars(requests: Sequence[Mapping[str, object]], size: int, width: float = 11.0) -> Figure:
