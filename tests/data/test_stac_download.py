@@ -265,6 +265,20 @@ def test_odata_pages_are_followed_and_checked_again(tmp_path):
     assert "Attributes" in asked[0]["$expand"][0] and len(asked) == 2
 
 
+def test_an_odata_service_that_gives_the_same_page_for_ever_is_left(tmp_path):
+    asked = []
+
+    def answer(method, path, headers, body):
+        asked.append(path)
+        cloudy = PRODUCT | {"Attributes": [{"Name": "cloudCover", "Value": 80.0}]}
+        page = {"value": [cloudy], "@odata.nextLink": f"{server.url}/odata/v1/Products?$skip={len(asked) % 2}"}
+        return (200, JSON, json.dumps(page).encode()) if len(asked) < 9 else (404, {}, b"asked too often")
+
+    with LoopbackServer(tmp_path, handler=answer) as server:
+        assert len(search_odata(SearchOptions(max_cloud=20), f"{server.url}/odata/v1")) == 0
+    assert len(asked) == 2
+
+
 # --- tokens
 
 class TokenServer:

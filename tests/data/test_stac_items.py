@@ -197,6 +197,9 @@ def test_cog_before_jp2_and_https_before_s3():
     assert band_names(item) == ["red"]
     assets["red"] = RED | {"href": "s3://bucket/B04.tif"}
     assert asset_of(_sentinel_2({}, assets), "red").key == "red-jp2"
+    sizes = {"B04_10m": {"href": "s3://bucket/B04.jp2", "type": "image/jp2"},
+             "B04_20m": {"href": "https://x.org/B04.jp2", "type": "image/jp2"}}
+    assert asset_of(_sentinel_2({}, sizes), "red").key == "B04_20m"  # what can be opened, though it is coarser
 
 
 def test_band_numbers_go_by_platform():

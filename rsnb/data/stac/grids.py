@@ -41,8 +41,6 @@ def box_in(bbox: Bbox, source: str, target: str) -> Bbox:
     s = np.linspace(0, 1, 33)
     xs = np.concatenate([west + (east - west) * s, west + 0 * s, east + 0 * s, west + (east - west) * s])
     ys = np.concatenate([south + 0 * s, south + (north - south) * s, south + (north - south) * s, north + 0 * s])
-    if east > 180 and bbox[0] > bbox[2]:
-        xs = (xs + 180) % 360 - 180
     try:
         x, y = Transformer.from_crs(source, target, always_xy=True).transform(xs, ys, errcheck=True)
     except (CRSError, ProjError) as error:
