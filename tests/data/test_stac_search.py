@@ -428,6 +428,35 @@ def test_answers_that_are_errors_say_what_to_do(answer, words, on_search):
     assert server.url in str(error.value)
 
 
+@pytest.mark.parametrize("status", [400, 422, 501])
+def test_a_server_that_refuses_what_it_lists_is_asked_plainly(status):
+    def page(asked, url):
+        if asked.keys() & {"sortby", "query"}:
+            return status, JSON, b'{"description": "cannot sort by properties.datetime"}'
+        return _page([_item("old", (0, 0, 1, 1), **{"eo:cloud_cover": 5}),
+                      _item("new", (0, 0, 1, 1), "2024-01-01T00:00:00Z", **{"eo:cloud_cover": 5}),
+                      _item("grey", (0, 0, 1, 1), **{"eo:cloud_cover": 95})])
+
+    api = Api(page, ("core", "item-search", "item-search#sort", "item-search#query"))
+    with api.server as server:
+        result = search(server.url, SearchOptions(max_cloud=10))
+    assert [i.id for i in result.items] == ["new", "old"] and len(api.asked) == 2
+    assert any(f"refuses to filter or sort ({status})" in note for note in result.notes)
+
+
+def test_what_came_before_the_server_broke_off_is_kept():
+    def page(asked, url):
+        if "next" in asked:
+            return 500, {}, b""
+        return _page([_item("one", (0, 0, 1, 1))], (f"{url}/search", {"next": "2"}), numberMatched=7)
+
+    api = Api(page)
+    with api.server as server:
+        result = search(server.url)
+    assert [i.id for i in result.items] == ["one"]
+    assert any("broke off after 1 items (500)" in note for note in result.notes)
+
+
 def test_a_passing_trouble_is_tried_again():
     answers = [(503, {}, b""), (429, {}, b""), _page([_item("one", (0, 0, 1, 1))])]
     api = Api(lambda asked, url: answers[len(api.asked) - 1])

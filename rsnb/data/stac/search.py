@@ -57,6 +57,15 @@ class SearchResult:
         return replace(self, items=tuple(known[name] for name in ids))
 
 
+@dataclass(frozen=True)
+class _Question:
+    """Keywords for `Client.search`, and what is left to be done here."""
+
+    keywords: dict
+    filters_here: bool
+    sorts_here: bool
+
+
 @dataclass
 class _Gathered:
     """What came in so far."""
@@ -132,31 +141,51 @@ def _from_file(path: Path, matcher: Matcher, gathered: _Gathered) -> None:
 
 
 def _ask_server(opened: OpenCatalogue, options: SearchOptions, matcher: Matcher, gathered: _Gathered) -> None:
-    parameters, filters_here, sorts_here = _parameters(opened.root, options)
-    if filters_here:
+    from pystac_client.exceptions import APIError
+
+    question = _question(opened.root, options)
+    try:
+        _collect(opened, options, question, matcher, gathered)
+    except APIError as error:
+        status = getattr(error, "status_code", None)
+        if gathered.seen:
+            gathered.complete = False
+            gathered.notes.append(f"the server broke off after {len(gathered.seen)} items ({status or 'no answer'}): "
+                                  "what came before is kept")
+        elif status in (400, 422, 501) and question.keywords.keys() & {"query", "filter", "sortby"}:
+            gathered.notes.append(f"the server refuses to filter or sort ({status}), though it lists that")
+            question = _question(opened.root, options, plain=True)
+            _collect(opened, options, question, matcher, gathered)
+        else:
+            raise
+    if question.filters_here:
         gathered.notes.append("the server cannot filter by cloud cover (no FILTER or QUERY): that was done here")
-    if sorts_here:
+    if question.sorts_here:
         gathered.notes.append("the server cannot sort (no SORT): that was done here")
-    areas = [{"bbox": list(b)} for b in options.boxes] or [{"intersects": options.geometry} if options.geometry else {}]
-    for area in areas:
-        found_here = 0
-        matched = None
-        for page in _pages(opened.root, {**parameters, **area}):
-            if matched is None:
-                matched = _matched(page)
-            seen = len(gathered.seen)
-            found_here += _gather(page, matcher, gathered)
-            enough = found_here >= options.max_items and not sorts_here
-            # a page with nothing new: a server that gives the same next page for ever
-            if enough or len(gathered.seen) in (seen, SCAN_LIMIT) or len(gathered.seen) > SCAN_LIMIT:
-                gathered.complete &= len(page["features"]) < parameters["limit"]
-                break
-        gathered.matched = None if matched is None or gathered.matched is None else gathered.matched + matched
-    if filters_here or gathered.matched is None:  # what the server counts, if it does, is not what was asked for
+    if question.filters_here or gathered.matched is None:  # what the server counts is not what was asked for
         gathered.matched = len(gathered.items) if gathered.complete else None
     if len(gathered.seen) >= SCAN_LIMIT:
         gathered.notes.append(f"only the first {len(gathered.seen)} items were looked at: ask for fewer days or a "
                               "smaller area")
+
+
+def _collect(opened: OpenCatalogue, options: SearchOptions, question: _Question, matcher: Matcher,
+             gathered: _Gathered) -> None:
+    areas = [{"bbox": list(b)} for b in options.boxes] or [{"intersects": options.geometry} if options.geometry else {}]
+    for area in areas:
+        found_here = 0
+        matched = None
+        for page in _pages(opened.root, {**question.keywords, **area}):
+            if matched is None:
+                matched = _matched(page)
+            seen = len(gathered.seen)
+            found_here += _gather(page, matcher, gathered)
+            enough = found_here >= options.max_items and not question.sorts_here
+            # a page with nothing new: a server that gives the same next page for ever
+            if enough or len(gathered.seen) == seen or len(gathered.seen) >= SCAN_LIMIT:
+                gathered.complete &= len(page["features"]) < question.keywords["limit"]
+                break
+        gathered.matched = None if matched is None or gathered.matched is None else gathered.matched + matched
 
 
 def _gather(page: dict, matcher: Matcher, gathered: _Gathered) -> int:
@@ -176,32 +205,30 @@ def _gather(page: dict, matcher: Matcher, gathered: _Gathered) -> int:
     return found
 
 
-def _parameters(client, options: SearchOptions) -> tuple[dict, bool, bool]:
-    """Keywords for `Client.search`, whether clouds must be filtered here, whether sorting must be done here."""
+def _question(client, options: SearchOptions, plain: bool = False) -> _Question:
+    """What to ask of this server; `plain`: without anything that it may not know."""
     from pystac_client import ConformanceClasses
 
-    parameters: dict = {"limit": options.page_size, "datetime": options.interval, "method": _method(client)}
+    def can(name: str) -> bool:
+        return not plain and client.conforms_to(getattr(ConformanceClasses, name))
+
+    keywords: dict = {"limit": options.page_size, "datetime": options.interval, "method": _method(client)}
     if options.collections:
-        parameters["collections"] = list(options.collections)
-    filters_here = False
-    if options.max_cloud is not None:
-        if client.conforms_to(ConformanceClasses.QUERY):
-            parameters["query"] = {"eo:cloud_cover": {"lte": options.max_cloud}}
-        elif client.conforms_to(ConformanceClasses.FILTER):
-            parameters["filter"] = {"op": "<=", "args": [{"property": "eo:cloud_cover"}, options.max_cloud]}
-            parameters["filter_lang"] = "cql2-json"
-        else:
-            filters_here = True
-    sorts_here = False
-    if options.sort_key:
+        keywords["collections"] = list(options.collections)
+    clouds = options.max_cloud is not None
+    if clouds and can("QUERY"):
+        keywords["query"] = {"eo:cloud_cover": {"lte": options.max_cloud}}
+    elif clouds and can("FILTER"):
+        keywords["filter"] = {"op": "<=", "args": [{"property": "eo:cloud_cover"}, options.max_cloud]}
+        keywords["filter_lang"] = "cql2-json"
+    if options.sort_key and can("SORT"):
         name, largest_first = options.sort_key
-        if client.conforms_to(ConformanceClasses.SORT):
-            parameters["sortby"] = [{"field": name, "direction": "desc" if largest_first else "asc"}]
-        else:
-            sorts_here = True
+        keywords["sortby"] = [{"field": name, "direction": "desc" if largest_first else "asc"}]
+    filters_here = clouds and not keywords.keys() & {"query", "filter"}
+    sorts_here = options.sort_key is not None and "sortby" not in keywords
     if not filters_here and not sorts_here:
-        parameters["limit"] = min(options.page_size, options.max_items)
-    return parameters, filters_here, sorts_here
+        keywords["limit"] = min(options.page_size, options.max_items)
+    return _Question(keywords, filters_here, sorts_here)
 
 
 def _method(client) -> str:
