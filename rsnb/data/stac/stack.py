@@ -132,7 +132,7 @@ def read_stack(items: Sequence, bands: Sequence[str], options: StackOptions | No
     notes += _rules_used(good) + [text for frame in good for text in frame.notes]
     if not good:
         raise InputError(f"none of {len(items)} items could be read: {notes[0]}", where="read_stack",
-                         mend="See the notes of the search, or what the catalogue needs")
+                         mend="Check the box, the bands, and what the catalogue needs")
     groups = _grouped(good, options.group, _longitude(grid))
     merged = [_mosaic(group) for group in groups]
     classes = [m.classes for m in merged]
@@ -185,8 +185,8 @@ def _native(items, bands, access) -> RasterGrid:
                 return grid_of(file)
         except InputError as error:
             first = first or error
-    raise InputError(f"none of {len(items)} items could be opened: {first}", where="read_stack",
-                     mend="See what the catalogue needs")
+    raise InputError(f"none of {len(items)} items could be opened: {_place_and_fault(first)}", where="read_stack",
+                     mend=first.mend or "See what the catalogue needs")
 
 
 def _require_room(times: int, bands: int, grid: RasterGrid, limit: int) -> None:
@@ -202,9 +202,14 @@ def _or_why(read):
         try:
             return read(*pair)
         except InputError as error:
-            return f"{pair[1].id} was left out: {error}"
+            return f"{pair[1].id} was left out: {_place_and_fault(error)}"
 
     return try_it
+
+
+def _place_and_fault(error: InputError) -> str:
+    """An error inside another sentence: without its mend and full stop."""
+    return f"{error.where}: {error.what}" if error.where else error.what
 
 
 def _read_item(moment: dt.datetime, item, bands, grid: RasterGrid, options: StackOptions, access: Access) -> _Frame:
@@ -220,7 +225,7 @@ def _read_item(moment: dt.datetime, item, bands, grid: RasterGrid, options: Stac
     images = np.stack(images)
     has_data = np.isfinite(images).all(axis=0)
     if not np.isfinite(images).any():
-        raise InputError("it has no data in this box", where=item.id)
+        raise InputError("it has no data in this box")
     clear, classes, notes = _clear(item, grid, options, access)
     return _Frame(item, moment, images, has_data & clear, classes, notes, tuple(rules))
 
