@@ -252,7 +252,7 @@ def _list_manifests() -> None:
 
 def _audit(name: str, folder: Path) -> bool:
     """Print what an audit of a data set's folder finds; whether it found nothing wrong."""
-    from rsnb.data.audit import AUDITS, audit
+    from rsnb.data.audit import AUDITS, audit_dataset
 
     if name not in AUDITS:
         out.print(f"{name}: there is no audit for this format", soft_wrap=True)
@@ -260,7 +260,7 @@ def _audit(name: str, folder: Path) -> bool:
     if not folder.is_dir():
         out.print(f"{name}: nothing to audit, there is no folder {folder}", soft_wrap=True)
         return True
-    found = audit(name, folder)
+    found = audit_dataset(name, folder)
     out.print(found.text(), soft_wrap=True)
     return found.ok
 

@@ -102,9 +102,6 @@ def audit_dataset(dataset: str, root: str | Path) -> Audit:
     return import_module(AUDITS[dataset]).audit(Path(root))
 
 
-audit = audit_dataset
-
-
 def count_findings(counts: Mapping[str, int], expected: Mapping[str, int]) -> list[Finding]:
     """A "count" finding for each number that is not the expected one."""
     return [Finding("count", ".", f"{counts.get(what, 0)} {what}, published are {number}")

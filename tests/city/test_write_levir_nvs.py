@@ -11,7 +11,7 @@ from PIL import Image
 
 from rsnb.city.posed_scene import close_cracks, district_order
 from rsnb.city.write_levir_nvs import LevirOptions, ensure_levir_nvs
-from rsnb.data.audit import audit
+from rsnb.data.audit import audit_dataset
 from rsnb.data.multiview.levir_nvs import read_levir_nvs
 from rsnb.errors import InputError
 
@@ -119,7 +119,7 @@ def test_our_reader_agrees(root):
     E, K, near, far = camera(root / "scene_000" / "Cams" / "005.txt")
     assert (views.world_to_cam[5] == E).all() and (views.K[5, :2, 2] == K[:2, 2] + 0.5).all()
     assert views.near_far[5].tolist() == [near, far]
-    found = audit("levir_nvs", root)
+    found = audit_dataset("levir_nvs", root)
     assert found.ok, found.text()
     assert found.counts == {"scenes": 1, "views": 21, "depths": 21, "track poses": 100}
 

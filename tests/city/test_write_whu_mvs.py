@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from rsnb.city.write_whu_mvs import WhuOptions, ensure_whu_mvs, split_scenes
-from rsnb.data.audit import audit
+from rsnb.data.audit import audit_dataset
 from rsnb.data.multiview.whu_mvs import read_whu_mvs, whu_mvs_scenes, whu_samples
 from rsnb.errors import InputError
 
@@ -79,7 +79,7 @@ def test_lists_and_our_reader(root):
     E, K, near, far = camera(root / "scene_002" / "Cams" / "011.txt")
     assert (views.world_to_cam[11] == E).all() and (views.K[11, :2, 2] == K[:2, 2] + 0.5).all()
     assert np.nanmin(views.depth("011")) >= near
-    found = audit("whu_mvs", root)
+    found = audit_dataset("whu_mvs", root)
     assert found.ok, found.text()
     assert found.counts == {"scenes": 3, "views": 60, "depths": 60}
 

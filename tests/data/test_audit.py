@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rsnb.data.audit import Audit, Finding, audit, count_findings, duplicate_findings, picture_fault
+from rsnb.data.audit import Audit, Finding, audit_dataset, count_findings, duplicate_findings, picture_fault
 from rsnb.errors import InputError
 
 
@@ -68,6 +68,6 @@ def test_long_lists_are_cut(tmp_path):
 
 def test_unknown_formats_and_folders_are_refused(tmp_path):
     with pytest.raises(InputError, match="levir_nvs"):
-        audit("nothing", tmp_path)
+        audit_dataset("nothing", tmp_path)
     with pytest.raises(InputError, match="no such folder"):
-        audit("cvusa", tmp_path / "absent")
+        audit_dataset("cvusa", tmp_path / "absent")

@@ -11,7 +11,7 @@ import rasterio
 from rasterio.transform import from_origin
 from scipy import stats
 
-from rsnb.data.audit import audit as audit_of
+from rsnb.data.audit import audit_dataset as audit_of
 from rsnb.data.earth.bands import band_id, choose, common_name
 from rsnb.data.earth.dates import date_in_name, parse_date, parse_days
 from rsnb.data.earth.geotiff_series import audit, read_series

@@ -11,7 +11,7 @@ import rasterio
 from PIL import Image
 from rasterio.transform import Affine
 
-from rsnb.data.audit import audit as audit_of
+from rsnb.data.audit import audit_dataset as audit_of
 from rsnb.data.earth.bands import L2A_ORDER
 from rsnb.data.earth.worldstrat import audit, footprint_coordinates, list_worldstrat, read_worldstrat
 from rsnb.data.earth.worldstrat_dates import read_metadata

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from rsnb.data.audit import audit
+from rsnb.data.audit import audit_dataset
 from rsnb.data.multiview.colmap import read_colmap, reprojection_errors
 from rsnb.data.multiview.colmap_model import MODELS, ColmapCamera, read_colmap_model
 from rsnb.errors import InputError
@@ -171,7 +171,7 @@ def test_downsized_pictures_of_another_spelling(tmp_path):
     assert views.sizes.tolist() == [[100, 75]]
     assert views.K[0].tolist() == [[77.625, 0, 49.875], [0, 75.5625, 37], [0, 0, 1]]  # a quarter of each number
     assert read_colmap(tmp_path / "sparse" / "0", images=tmp_path / "images_4").names == views.names
-    found = audit("colmap", tmp_path)
+    found = audit_dataset("colmap", tmp_path)
     assert {(f.kind, f.path) for f in found.findings} >= {("missing", "two.png"), ("unmatched", "images_4/nobody.png")}
     Image.new("RGB", (75, 100)).save(tmp_path / "images_4" / "two.png")
     with pytest.raises(InputError, match="two.png: the picture has 75 x 100 pixels, its camera 200 x 100: another"):
@@ -201,7 +201,7 @@ def test_sceaux_castle_puts_points_where_they_were_seen(real):
     K = np.array((root / "K.txt").read_text().split(), float).reshape(3, 3)
     assert np.abs(views.K[0] * [[4], [4], [1]] / np.where(K, K, 1) - (K != 0)).max() < 0.025
     assert ((views.near_far[:, 0] > 4) & (views.near_far[:, 1] < 16)).all()
-    assert audit("colmap", root).ok
+    assert audit_dataset("colmap", root).ok
 
 
 def test_vesta_puts_points_where_they_were_seen(real):
@@ -212,7 +212,7 @@ def test_vesta_puts_points_where_they_were_seen(real):
     assert np.max(errors) < 1e-6  # its keypoints were computed from the points
     views = read_colmap(root)
     assert len(views) == 4 and (views.distortion[0] is None) and views.load([views.names[0]]).images.shape[2] == 1024
-    assert audit("colmap", root).ok
+    assert audit_dataset("colmap", root).ok
 
 
 def test_spoiled_conventions_would_be_seen(real, tmp_path):

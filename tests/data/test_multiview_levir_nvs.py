@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from rsnb.data.audit import audit
+from rsnb.data.audit import audit_dataset
 from rsnb.data.multiview.levir_nvs import levir_nvs_scenes, read_levir_nvs, read_view_split
 from rsnb.errors import InputError
 
@@ -134,7 +134,7 @@ def test_view_split_grammar(tmp_path):
 
 
 def test_audit_of_a_whole_scene(root):
-    found = audit("levir_nvs", root)
+    found = audit_dataset("levir_nvs", root)
     assert found.ok, found.text()
     assert found.counts == {"scenes": 1, "views": 21, "depths": 21, "track poses": 100}
     # a part of the published 16 scenes is no fault, but it is said
@@ -155,7 +155,7 @@ def test_audit_of_a_damaged_scene(root):
     tifffile.imwrite(scene / "Depths" / "011.tiff", np.full((32, 32), 0.9, np.float32))
     (scene / "Cams" / "012.txt").unlink()
     (scene / "Track" / "050.txt").write_text("extrinsic\n1 2\n")
-    found = audit("levir_nvs", root)
+    found = audit_dataset("levir_nvs", root)
     seen = {(f.kind, f.path.removeprefix("scene_000/")) for f in found.findings}
     assert {("unreadable", "Cams/003.txt"), ("unreadable", "Images/004.png"), ("missing", "Images/005.png"),
             ("duplicate", "Images/007.png"), ("size", "Images/008.png"), ("missing", "Depths/009.tiff"),
@@ -175,5 +175,5 @@ def test_partners_that_are_missing_are_skipped_by_the_reader(root):
 
 
 def test_audit_of_something_else(tmp_path):
-    found = audit("levir_nvs", tmp_path)
+    found = audit_dataset("levir_nvs", tmp_path)
     assert not found.ok and "no folder here" in found.text()

@@ -13,7 +13,7 @@ import rasterio
 from PIL import Image
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from rsnb.data.audit import audit
+from rsnb.data.audit import audit_dataset
 from rsnb.data.multiview.opensfm import read_opensfm
 from rsnb.errors import InputError
 from rsnb.geometry.poses import camera_centre
@@ -73,7 +73,7 @@ def test_pictures_of_another_size_and_missing_ones(tmp_path):
     Image.new("RGB", (80, 40)).save(tmp_path / "images" / "c.png")
     views = read_opensfm(tmp_path)
     assert views.names == ("a.png",) and set(views.skipped) == {"b.png"} and views.K[0, 0, 0] == 40
-    found = audit("opensfm", tmp_path)
+    found = audit_dataset("opensfm", tmp_path)
     assert found.counts == {"reconstructions": 1, "shots": 2, "pictures": 1, "points": 0}
     assert {(f.kind, f.path) for f in found.findings} == {("missing", "b.png"), ("unmatched", "images/c.png")}
     Image.new("RGB", (40, 80)).save(tmp_path / "images" / "a.png")
@@ -91,7 +91,7 @@ def test_the_largest_reconstruction_and_its_points(tmp_path):
     assert len(read_opensfm(tmp_path, reconstruction=0)) == 1
     with pytest.raises(InputError, match="no reconstruction 2"):
         read_opensfm(tmp_path, reconstruction=2)
-    assert "2 reconstructions" in audit("opensfm", tmp_path).text()
+    assert "2 reconstructions" in audit_dataset("opensfm", tmp_path).text()
 
 
 @pytest.mark.parametrize(("camera", "shot", "message"), [
@@ -104,7 +104,7 @@ def test_the_largest_reconstruction_and_its_points(tmp_path):
 def test_bad_entries(tmp_path, camera, shot, message):
     with pytest.raises(InputError, match=message):
         read_opensfm(write(tmp_path, camera, {"a.png": shot}))
-    assert not audit("opensfm", tmp_path).ok
+    assert not audit_dataset("opensfm", tmp_path).ok
 
 
 def test_no_file(tmp_path):
@@ -132,7 +132,7 @@ def test_drone_flight_stands_where_its_table_says(real):
     """The table of exterior orientations in UTM was made by another program (orthority)."""
     root = real("nb3_multiview/odm_drone")
     views = read_opensfm(root)
-    assert len(views) == 4 and views.sizes.tolist() == [[1368, 912]] * 4 and audit("opensfm", root).ok
+    assert len(views) == 4 and views.sizes.tolist() == [[1368, 912]] * 4 and audit_dataset("opensfm", root).ok
     assert views.georeference.crs == "EPSG:32651"
     rows = list(csv.reader((root / "odm_xyz_opk.csv").read_text().splitlines(), delimiter=" ", quotechar="'"))
     table = {row[0]: np.array(row[1:7], float) for row in rows[1:]}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rsnb.data.audit import audit
+from rsnb.data.audit import audit_dataset
 from rsnb.data.multiview.transforms_json import read_transforms_json
 from rsnb.errors import InputError
 
@@ -74,7 +74,7 @@ def test_pictures_that_are_missing_or_downsized(tmp_path):
     views = read_transforms_json(tmp_path)
     assert views.names == ("a", "b") and set(views.skipped) == {"c"} and views.K[0, 0, 0] == 30
     (tmp_path / "images_4" / "extra.png").write_bytes((tmp_path / "images_4" / "a.png").read_bytes())
-    found = audit("transforms_json", tmp_path)
+    found = audit_dataset("transforms_json", tmp_path)
     assert found.counts == {"frames": 3, "pictures": 2}
     assert {(f.kind, f.path) for f in found.findings} == {
         ("missing", "images/c.jpg"), ("unmatched", "images_4/extra.png"), ("duplicate", "images_4/b.png")}
@@ -132,7 +132,7 @@ def test_no_json(tmp_path):
     (tmp_path / "transforms.json").write_text('{"frames": [')
     with pytest.raises(InputError, match="this is no JSON"):
         read_transforms_json(tmp_path)
-    assert not audit("transforms_json", tmp_path).ok
+    assert not audit_dataset("transforms_json", tmp_path).ok
     (tmp_path / "transforms.json").write_text("[]")
     with pytest.raises(InputError, match="no list of frames"):
         read_transforms_json(tmp_path)
@@ -143,6 +143,6 @@ def test_fox(real):
     views = read_transforms_json(root)
     assert len(views) == 50 and len(views.skipped) == 17 and views.sizes.tolist() == [[270, 480]] * 50
     assert views.K[0] == pytest.approx(np.array([[1375.52, 0, 554.558], [0, 1374.49, 965.268], [0, 0, 4]]) / 4)
-    found = audit("transforms_json", root)
+    found = audit_dataset("transforms_json", root)
     assert found.counts == {"frames": 67, "pictures": 50}
     assert len(found.of("missing")) == 17 and len(found.findings) == 17

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rsnb.data.audit import audit
+from rsnb.data.audit import audit_dataset
 from rsnb.data.multiview.whu_mvs import read_whu_mvs, whu_mvs_lists, whu_mvs_scenes, whu_samples
 from rsnb.errors import InputError
 
@@ -86,13 +86,13 @@ def test_audit(tmp_path):
     (tmp_path / "train.txt").write_text("000\n")
     (tmp_path / "val.txt").write_text("001\n")
     (tmp_path / "test.txt").write_text("")
-    found = audit("whu_mvs", tmp_path)
+    found = audit_dataset("whu_mvs", tmp_path)
     assert found.ok, found.text()
     assert found.counts == {"scenes": 2, "views": 6, "depths": 6}
     (tmp_path / "test.txt").write_text("000\n009\n")
     (tmp_path / "val.txt").write_text("")
     Image.fromarray(np.zeros((24, 48), np.uint16)).save(tmp_path / "scene_001" / "Depths" / "002.png")
     Image.fromarray(np.zeros((24, 48), np.uint8)).save(tmp_path / "scene_001" / "Depths" / "001.png")
-    seen = {(f.kind, f.path) for f in audit("whu_mvs", tmp_path).findings}
+    seen = {(f.kind, f.path) for f in audit_dataset("whu_mvs", tmp_path).findings}
     assert {("missing", "scene_009"), ("duplicate", "scene_000"), ("unmatched", "scene_001"),
             ("value", "scene_001/Depths/002.png"), ("unreadable", "scene_001/Depths/001.png")} <= seen
