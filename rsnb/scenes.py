@@ -268,6 +268,15 @@ class DatedStack:
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """West, south, east, north of all pixels, units of `crs`."""
+        a, b, c, d, e, f = self.transform
+        h, w = self.images.shape[-2:]
+        x = c + np.array([0.0, a * w, b * h, a * w + b * h])
+        y = f + np.array([0.0, d * w, e * h, d * w + e * h])
+        return float(x.min()), float(y.min()), float(x.max()), float(y.max())
+
     def days(self, origin=None) -> np.ndarray:
         """[T] float64 days from `origin` (anything numpy takes for a date; the first date if None)."""
         start = self.dates[0] if origin is None else np.datetime64(origin)

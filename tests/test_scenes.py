@@ -62,6 +62,12 @@ def make_stack(n=3, **changes):
     return DatedStack(**(given | changes))
 
 
+def test_a_stack_knows_its_bounds_turned_grids_too():
+    assert make_stack().bounds == (0.0, -20.0, 40.0, 0.0)  # 4 columns and 2 rows of 10 m, first row north
+    turned = make_stack(transform=(0.0, 10.0, 5.0, 10.0, 0.0, 7.0))  # columns go north, rows go east
+    assert turned.bounds == (5.0, 7.0, 25.0, 47.0)
+
+
 def test_a_stack_counts_days_and_keeps_date_order_in_subsets():
     stack = make_stack()
     assert stack.days().tolist() == [0.0, 10.0, 59.5]  # 2020 is a leap year: 31 + 29 days from 1 January to 1 March

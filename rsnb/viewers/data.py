@@ -34,7 +34,7 @@ def picture_rows(rows: Sequence[Sequence[tuple[str, np.ndarray]]], width: float 
         left, top = 0.0, top - title
         for (name, picture), share in zip(row, aspect, strict=True):
             ax = fig.add_axes((left / width, (top - height) / total, height * share / width, height / total))
-            draw_image(ax, picture, name)
+            draw_image(ax, picture, name, cmap="gray")
             left += height * share + gap
         top -= height + gap
     return fig
