@@ -133,7 +133,7 @@ def read_square(path: Path, lat: float, lon: float, extent_m: float, size: int) 
     from rasterio.transform import from_origin
     from rasterio.vrt import WarpedVRT
 
-    local = f"+proj=aeqd +lat_0={lat!r} +lon_0={lon!r} +datum=WGS84 +units=m"
+    local = f"+proj=aeqd +lat_0={float(lat)!r} +lon_0={float(lon)!r} +datum=WGS84 +units=m"
     step = extent_m / size
     try:
         with rasterio.open(path) as file:
