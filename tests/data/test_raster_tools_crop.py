@@ -1,22 +1,19 @@
-"""Crops read back by rasterio; vector files made byte by byte after their specifications."""
+"""Crops read back by rasterio."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
-import struct
-import zipfile
 
 import numpy as np
 import pytest
 import rasterio
 import shapely
-from pyproj import CRS, Transformer
+from pyproj import Transformer
 from rasterio.mask import mask as rasterio_mask
 from rasterio.transform import from_origin
 
 from rsnb.data.raster_tools.crop import crop_raster, crop_stack
-from rsnb.data.raster_tools.vectors import polygons_of, read_polygons
+from rsnb.data.raster_tools.vectors import Polygons, polygons_of
 from rsnb.errors import InputError
 from rsnb.scenes import DatedStack
 
@@ -132,63 +129,6 @@ def test_a_stack_outside_is_no_data():
     assert np.array_equal(box.images, images[:, :, :2, :3])
 
 
-def shapefile(rings, kind=5):
-    """The bytes of a .shp with one record (ESRI description, pages 3 to 8)."""
-    points = np.concatenate(rings)
-    starts = np.cumsum([0, *map(len, rings)][:-1])
-    box = struct.pack("<4d", *points.min(0), *points.max(0))
-    body = struct.pack("<i", kind) + box + struct.pack("<2i", len(rings), len(points))
-    body += starts.astype("<i4").tobytes() + points.astype("<f8").tobytes()
-    if kind == 15:  # heights follow: range, then one a point
-        body += struct.pack("<2d", 0, 0) + b"\0" * 8 * len(points)
-    record = struct.pack(">2i", 1, len(body) // 2) + body
-    header = struct.pack(">7i", 9994, 0, 0, 0, 0, 0, (100 + len(record)) // 2) + struct.pack("<2i", 1000, kind)
-    return header + box + struct.pack("<4d", 0, 0, 0, 0) + record
-
-
-SQUARE = np.array([(0, 0), (0, 10), (10, 10), (10, 0), (0, 0)], float)  # clockwise: an outline
-HOLE = np.array([(2, 2), (6, 2), (6, 6), (2, 6), (2, 2)], float)  # the other way: a hole
-OTHER = SQUARE + [20, 0]
-
-
-@pytest.mark.parametrize("kind", [5, 15])
-def test_shapefile_with_a_hole_and_two_parts(tmp_path, kind):
-    (tmp_path / "s.shp").write_bytes(shapefile([SQUARE, HOLE, OTHER], kind))
-    (tmp_path / "s.PRJ").write_text(CRS.from_epsg(3879).to_wkt("WKT1_ESRI"))
-    got = read_polygons(tmp_path / "s.shp")
-    assert sorted(p.area for p in got.shapes) == [84, 100] and len(got.shapes[0].interiors) == 1
-    assert CRS.from_user_input(got.crs).to_epsg(min_confidence=20) == 3879 and got.bounds == (0, 0, 30, 10)
-
-
-def test_zipped_shapefile(tmp_path, raster):
-    path, _ = raster()
-    with zipfile.ZipFile(tmp_path / "s.zip", "w") as file:
-        file.writestr("district/l.shp", shapefile([np.array(L_SHAPE)[::-1]]))
-        file.writestr("district/l.prj", CRS.from_epsg(32633).to_wkt("WKT1_ESRI"))
-        file.writestr("__MACOSX/._l.shp", b"x")
-    with rasterio.open(crop_raster(path, tmp_path / "c.tif", area=tmp_path / "s.zip")) as file:
-        assert np.array_equal(file.dataset_mask() > 0, L_PIXELS)
-
-
-@pytest.mark.parametrize("envelope", [0, 1, 2])
-def test_geopackage(tmp_path, envelope):
-    """Header after OGC 12-128r18, clause 2.1.3: GP, version 0, flags, srs_id, envelope, then WKB."""
-    blob = b"GP\0" + bytes([envelope << 1 | 1]) + struct.pack("<i", 3879) + b"\0" * {0: 0, 1: 32, 2: 48}[envelope]
-    ring = struct.pack("<I", len(SQUARE)) + SQUARE.astype("<f8").tobytes()
-    blob += b"\1" + struct.pack("<II", 3, 1) + ring
-    with sqlite3.connect(tmp_path / "p.gpkg") as database:
-        database.executescript("""
-            create table gpkg_geometry_columns (table_name, column_name, geometry_type_name, srs_id, z, m);
-            create table gpkg_spatial_ref_sys (srs_name, srs_id, organization, organization_coordsys_id, definition);
-            insert into gpkg_geometry_columns values ('my areas', 'geom', 'POLYGON', 3879, 0, 0);
-            insert into gpkg_spatial_ref_sys values ('x', 3879, 'EPSG', 3879, '...');
-            create table "my areas" (fid integer, geom blob);""")
-        database.execute('insert into "my areas" values (1, ?)', (blob,))
-        database.execute('insert into "my areas" values (2, null)')
-    got = read_polygons(tmp_path / "p.gpkg")
-    assert got.crs == "EPSG:3879" and [p.area for p in got.shapes] == [100]
-
-
 def test_edges_bend_with_the_projection():
     """A parallel is no straight line in UTM: half-way it bulges off the chord."""
     ring = [(9, 60), (21, 60), (21, 60.5), (9, 60.5), (9, 60)]
@@ -196,37 +136,6 @@ def test_edges_bend_with_the_projection():
     y_middle = Transformer.from_crs("EPSG:4326", "EPSG:32633", always_xy=True).transform(15, 60)[1]
     assert moved.bounds[1] == pytest.approx(y_middle, abs=30)
     assert polygons_of({"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}}).shapes[0].area == 6
-
-
-@pytest.mark.parametrize("name, content, what", [
-    ("a.geojson", b"{", "JSON"), ("a.geojson", b'{"type": "Point", "coordinates": [1, 2]}', "no polygon"),
-    ("a.geojson", b'{"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]}', "coordinates"),
-    ("a.geojson", b"[1]", "type"), ("a.shp", b"PK", "no shapefile"), ("a.shp", shapefile([SQUARE], 3), "kind 3"),
-    ("a.shp", shapefile([SQUARE])[:-20], "ends within record 1"), ("a.zip", b"PK", "zip"),
-    ("a.gpkg", b"no", "GeoPackage"), ("a.kml", b"<kml/>", "kml"),
-])
-def test_bad_vector_files_are_named(tmp_path, name, content, what):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(InputError, match=what) as caught:
-        read_polygons(tmp_path / name)
-    assert name in str(caught.value)
-
-
-@pytest.mark.parametrize("seed", range(60))
-def test_damaged_vector_files_are_refused_not_crashed_on(tmp_path, seed):
-    rng = np.random.default_rng(seed)
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
-        file.writestr("l.shp", shapefile([SQUARE, HOLE, OTHER]))
-    for name, data in (("a.shp", shapefile([SQUARE, HOLE, OTHER])), ("a.zip", (tmp_path / "a.zip").read_bytes()),
-                       ("a.geojson", geojson(tmp_path / "b.json", L_SHAPE).read_bytes())):
-        spoilt = bytearray(data)
-        for place in rng.integers(0, len(spoilt), rng.integers(1, 8)):
-            spoilt[place] = rng.integers(0, 256)
-        (tmp_path / name).write_bytes(bytes(spoilt))
-        try:
-            read_polygons(tmp_path / name, "EPSG:4326").to_crs("EPSG:3879")
-        except InputError as error:
-            assert name in str(error.where)
 
 
 def test_bad_crops_leave_nothing(raster, tmp_path):
@@ -241,7 +150,6 @@ def test_bad_crops_leave_nothing(raster, tmp_path):
             crop_raster(path, out, **crop)
     with pytest.raises(InputError, match=r"\.tif"):
         crop_raster(path, tmp_path / "c.png", bbox=(WEST, NORTH - 50, WEST + 50, NORTH))
-    (tmp_path / "s.shp").write_bytes(shapefile([SQUARE]))
-    with pytest.raises(InputError, match="prj"):
-        crop_raster(path, out, area=tmp_path / "s.shp")
+    with pytest.raises(InputError, match="area_crs"):
+        crop_raster(path, out, area=Polygons((shapely.box(0, 0, 1, 1),), None))
     assert not out.exists() and not list(tmp_path.glob(".c*"))

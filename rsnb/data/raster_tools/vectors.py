@@ -1,18 +1,18 @@
-"""Polygons from vector files: GeoJSON, GeoPackage, ESRI shapefile (also zipped)."""
+"""Polygons from vector files, and from GeoJSON in memory."""
 
 from __future__ import annotations
 
 import json
 import re
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from rsnb.data.raster_tools.vector_layers import FILES, PACKED, plain_file, read_layers
 from rsnb.errors import InputError
 from rsnb.files import require_file
 
-SUFFIXES = (".geojson", ".json", ".gpkg", ".shp", ".zip")
+SUFFIXES = (".geojson", ".json", *FILES, *PACKED)
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Polygons:
         import numpy as np
         import shapely
         from pyproj import CRS, Transformer
-        from pyproj.exceptions import CRSError
+        from pyproj.exceptions import CRSError, ProjError
 
         if self.crs is None:
             raise InputError("the file does not say its coordinate system", where=self.name,
@@ -56,7 +56,11 @@ class Polygons:
         except CRSError as error:
             raise InputError(f"its coordinate system cannot be understood ({error})", where=self.name,
                              mend="Give area_crs, for example EPSG:4326") from None
-        transformer = Transformer.from_crs(self.crs, crs, always_xy=True)
+        try:
+            transformer = Transformer.from_crs(self.crs, crs, always_xy=True)
+        except ProjError as error:  # a building site's own system, for example
+            raise InputError(f"there is no way from its coordinate system to {crs} ({error})", where=self.name,
+                             mend="Export it in a system with a place on the Earth, for example EPSG:4326") from None
         west, south, east, north = self.bounds
         step = max(east - west, north - south) / 100 or 1.0
         try:
@@ -72,29 +76,22 @@ class Polygons:
 
 
 def read_polygons(path: str | Path, crs: str | None = None) -> Polygons:
-    """All polygons of a vector file; points and lines in it are passed over.
+    """All polygons of a vector file; points and lines in it are passed over, heights dropped.
 
     Args:
         path: `.geojson`/`.json` (EPSG:4326 unless the old member "crs" says otherwise), `.gpkg` (every table of
-            features), `.shp` with `.prj` beside it, or `.zip` with one shapefile.
+            features), `.shp` with `.prj` beside it, `.fgb`, `.kml`, or a `.zip` or `.kmz` with one of these.
         crs: of the coordinates, where the file does not say.
 
     Raises:
-        InputError: another kind of file, one that does not parse, or no polygon in it.
+        InputError: another kind of file, one that does not parse, layers in several coordinate systems, or no polygon.
     """
     path = require_file(path, "vector file")
-    suffix = path.suffix.lower()
-    if suffix in (".geojson", ".json"):
-        shapes, found = _geojson(path)
-    elif suffix == ".gpkg":
-        shapes, found = _geopackage(path)
-    elif suffix in (".shp", ".zip"):
-        from rsnb.data.raster_tools.shapefile import read_shapefile
-
-        shapes, found = read_shapefile(path)
-    else:
-        raise InputError(f"{suffix or 'a file without a suffix'} is not read", where=path,
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{path.suffix or 'a file without a suffix'} is not read", where=path,
                          mend=f"Convert it to one of {', '.join(SUFFIXES)}")
+    with plain_file(path) as file:
+        shapes, found = _geojson(file, path) if "json" in file.suffix.lower() else read_layers(file, path)
     return _checked(shapes, found or crs, path)
 
 
@@ -106,21 +103,28 @@ def polygons_of(geometry: Mapping, crs: str = "EPSG:4326") -> Polygons:
 def _checked(shapes: list, crs: str | None, where) -> Polygons:
     import shapely
 
-    flat = [part for shape in shapes for part in shapely.get_parts(shapely.make_valid(shape))]
-    flat = [part for part in flat if part.geom_type == "Polygon" and not part.is_empty]
+    try:
+        parts = [part for shape in shapes for part in shapely.get_parts(shapely.make_valid(shape))]
+        parts = [part for shape in parts for part in shapely.get_parts(shape)]  # a collection may hold multipolygons
+    except shapely.errors.ShapelyError as error:
+        raise InputError(f"its coordinates make no sense ({error})", where=where,
+                         mend="Export the file again") from None
+    flat = [part for part in parts if part.geom_type == "Polygon" and not part.is_empty]
     if not flat:
-        raise InputError("there is no polygon in it", where=where, mend="Draw an area, not points or lines")
+        kinds = ", ".join(sorted({part.geom_type for part in parts}))
+        raise InputError("there is no polygon in it" + (f" (but {kinds})" if kinds else ""), where=where,
+                         mend="Draw an area, not points or lines")
     return Polygons(tuple(flat), crs, str(where))
 
 
-def _geojson(path: Path) -> tuple[list, str | None]:
+def _geojson(path: Path, where: Path) -> tuple[list, str | None]:
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         line = getattr(error, "lineno", None)
-        raise InputError(f"this is no JSON ({getattr(error, 'msg', error)})", where=path, line=line,
+        raise InputError(f"this is no JSON ({getattr(error, 'msg', error)})", where=where, line=line,
                          mend="Repair or export the file again") from None
-    return _shapes(document, path), _named_crs(document) or "EPSG:4326"
+    return _shapes(document, where), _named_crs(document) or "EPSG:4326"
 
 
 def _named_crs(document) -> str | None:
@@ -145,47 +149,10 @@ def _shapes(document, where) -> list:
     if kind in ("Point", "MultiPoint", "LineString", "MultiLineString"):
         return []
     if kind not in ("Polygon", "MultiPolygon"):
-        raise InputError(f"its type is {kind!r}, which GeoJSON does not know", where=where)
+        raise InputError(f"its type is {kind!r}, which GeoJSON does not know", where=where,
+                         mend="Export it as GeoJSON again")
     try:
         return [shape(document)]
     except (ShapelyError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise InputError(f"a {kind} has no proper coordinates ({error})", where=where,
                          mend="Rings are lists of at least four positions, the first and the last equal") from None
-
-
-def _geopackage(path: Path) -> tuple[list, str | None]:
-    """All feature tables of a GeoPackage (OGC 12-128): SQLite, geometries as a header and WKB."""
-    import shapely
-    from shapely.errors import ShapelyError
-
-    try:
-        database = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-        tables = database.execute("select table_name, column_name, srs_id from gpkg_geometry_columns").fetchall()
-        systems = {row[0]: row[1:] for row in database.execute(
-            "select srs_id, organization, organization_coordsys_id, definition from gpkg_spatial_ref_sys")}
-        if len({srs for _, _, srs in tables}) > 1:
-            raise InputError(f"its {len(tables)} tables have different coordinate systems", where=path,
-                             mend="Export the one wanted to a file of its own")
-        shapes = []
-        for table, column, _ in tables:
-            name, geometry = (text.replace('"', '""') for text in (table, column))
-            for (blob,) in database.execute(f'select "{geometry}" from "{name}"'):
-                if blob is not None:
-                    shapes.append(shapely.from_wkb(_wkb(blob, path)))
-        database.close()
-    except (sqlite3.Error, ShapelyError, UnicodeDecodeError) as error:
-        raise InputError(f"this is no GeoPackage that can be read ({error})", where=path,
-                         mend="Export the file again") from None
-    organization, code, definition = systems.get(tables[0][2] if tables else None, (None, None, None))
-    if organization and organization.upper() == "EPSG":
-        return shapes, f"EPSG:{code}"
-    return shapes, definition if definition and definition != "undefined" else None
-
-
-def _wkb(blob: bytes, path: Path) -> bytes:
-    """Without the header: GP, version, flags, srs_id, and an envelope whose length the flags tell."""
-    headed = isinstance(blob, bytes) and len(blob) > 8 and blob[:2] == b"GP"
-    envelope = {0: 0, 1: 32, 2: 48, 3: 48, 4: 64}.get((blob[3] >> 1) & 7) if headed else None
-    if envelope is None:
-        raise InputError("a geometry has no GeoPackage header", where=path, mend="Export the file again")
-    return blob[8 + envelope :]
