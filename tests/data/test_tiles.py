@@ -21,6 +21,7 @@ from rsnb.data import (
     tile_bounds,
     tile_of,
 )
+from rsnb.data.meshes.tiles import find_tile_pieces
 from rsnb.errors import InputError
 from rsnb.scenes import Georeference
 
@@ -66,6 +67,15 @@ def test_neighbours():
     ("Tile_-012_+003_L21.obj", (-12, 3)), ("tile_1984_2690.obj", (1984, 2690)), ("tile-1984-2690.obj", (1984, 2690)),
     ("tile-1984-2690-coord-6034-4562-fov-115-direction--1.8-pitch--8.jpg", (1984, 2690)),
     ("house.obj", None), ("texture_+1984.jpg", None),
+    # kilometre N 6672 E 25496 starts at 250 m tile 4 x 496 = 1984, 4 x 672 = 2688; b is 500 m (2 tiles) north of a
+    ("672496b1", (1984, 2690)), ("672496B1.obj", (1984, 2690)), ("672496a1_L21.obj", (1984, 2688)),
+    ("672496a2", (1984, 2689)), ("672496a4", (1985, 2689)),
+    # published places in the model frame: 672495a3 holds x 5312 to 5437, y 4094 to 4219 (4 x 495 + 1, 2688);
+    # 672496d1 and d2 meet at (6600, 4750) (1984 + 2, 2688 + 2 and one further north)
+    ("672495a3", tuple(tile_of(5312.5, 4093.75))), ("672495a3", tuple(tile_of(5437.5, 4218.75))),
+    ("672496d1", (1986, 2690)), ("672496d2", tuple(tile_of(6600.0, 4750.0))),
+    ("668490a1", tuple(tile_of(0.0, 0.0))), ("672496e1", None), ("672496b5", None), ("1672496b1", None),
+    ("672496b12", None), ("Helsinki3D_2017_OBJ_672496x2.zip", None),
 ])
 def test_names(name, tile):
     assert parse_tile_name(name) == tile
@@ -98,6 +108,30 @@ def test_find(folder):
     found = find_tiles(folder)
     assert set(found) == {(1984, 2690), (1984, 2689), (1985, 2690), (1990, 2690)}
     assert found[Tile(1984, 2690)].name == "Tile_+1984_+2690_groundtruth_L1.obj"
+
+
+def test_the_citys_folders_and_pieces(tmp_path):
+    """A tree of pieces: 000 was split into 0000 and 0001, 0001 into 00010 and 00011; 0000 got a finer texture. The files' own numbers count from
+    +007 +001 at the model's origin: (6000 + 1750) / 250 = 31, (4500 + 250) / 250 = 19."""
+    for piece in ("L16_000", "L17_0000", "L17_0001", "L18_00010", "L18_00011", "L18_0000t1"):
+        for sheet, number in (("672496b1", "+031_+019"), ("672496b2", "+031_+020")):
+            path = tmp_path / "mesh" / sheet / f"Tile_{number}_{piece}.obj"
+            path.parent.mkdir(exist_ok=True, parents=True)
+            path.write_text("v 6000 4500 0\nv 6001 4500 0\nv 6000 4501 0\nf 1 2 3\n")
+    (tmp_path / "mesh/672496b1/Tile_+031_+019_L18_00011_0.jpg").touch()
+
+    def names(level=None):
+        pieces = find_tile_pieces(tmp_path, level)
+        assert set(pieces) == {(1984, 2690), (1984, 2691)}
+        return [path.stem.partition("19_")[2] for path in pieces[Tile(1984, 2690)]]
+
+    assert names() == names(18) == names(30) == ["L18_0000t1", "L18_00010", "L18_00011"]
+    assert names(17) == ["L17_0000", "L17_0001"] and names(16) == ["L16_000"]
+    assert find_tile_pieces(tmp_path, 15) == {} and set(find_tiles(tmp_path)) == {(1984, 2690), (1984, 2691)}
+    with pytest.warns(MeshWarning, match="7 of 8 neighbours"):
+        assert len(read_tiles(tmp_path, (6063.0, 4597.0)).faces) == 6
+    with pytest.warns(MeshWarning, match="7 of 8 neighbours"):
+        assert len(read_tiles(tmp_path, (6063.0, 4597.0), level=16).faces) == 2
 
 
 def test_tile_with_its_neighbours(folder):
