@@ -11,7 +11,7 @@ import numpy as np
 
 from rsnb.data.meshes.dispatch import read_files, read_mesh
 from rsnb.data.meshes.reading import DEFAULTS, ReadOptions
-from rsnb.data.meshes.tiles import HELSINKI, Tile, find_tiles, read_tiles, tile_bounds, tile_of
+from rsnb.data.meshes.tiles import HELSINKI, Tile, find_tile_pieces, read_tiles, tile_bounds, tile_of
 from rsnb.errors import InputError
 from rsnb.files import require_file
 from rsnb.scenes import Georeference, TexturedMesh
@@ -75,7 +75,8 @@ def mesh_groups(
     """The mesh around given places, in pieces that fit memory.
 
     A file, a folder without tile names or one with at most 9 tiles comes whole, once. A larger tiling comes tile by
-    tile: each tile that holds a place, with its 8 neighbours. Of several files of one tile, `find_tiles` takes one.
+    tile: each tile that holds a place, with its 8 neighbours. Of several files of one tile, `find_tile_pieces`
+    takes one, or the pieces that make it up.
 
     Args:
         path: mesh file or folder.
@@ -90,9 +91,9 @@ def mesh_groups(
         InputError: a place lies in a tile that is not there (tilings only), or what the readers find.
     """
     path = Path(path)
-    tiles = find_tiles(path) if path.is_dir() else {}
+    tiles = find_tile_pieces(path) if path.is_dir() else {}
     if len(tiles) <= TILES_AT_ONCE:
-        files = list(tiles.values())
+        files = [file for pieces in tiles.values() for file in pieces]
         mesh = read_files(files, path, georeference, options) if files else read_mesh(path, georeference, options)
         yield np.arange(0 if places is None else len(places)), mesh, mesh.bounds
         return
