@@ -263,7 +263,36 @@ def test_a_wrong_archive_from_a_person_stays_and_is_named(tmp_path, behind_a_for
         path.write_bytes(content)
         (_, error), = fetch(behind_a_form, tmp_path, progress=False).failed
         assert str(path) in str(error) and "not the published file" in str(error)
+        assert "Move it away, and put the published one there" in str(error)
         assert os.listdir(tmp_path / "toy") == ["c.zip"]
+
+
+@pytest.mark.parametrize("known", [{"sha256": sha(CONTENT)}, {"md5": hashlib.md5(CONTENT).hexdigest()}, {"bytes": 9}])
+def test_a_wrong_file_in_place_of_a_download_is_named_with_what_helps(tmp_path, server, known):
+    """Trying again or a mirror would not: a file that is there is never replaced."""
+    toy = manifest(ManifestFile("a.bin", (server.url_of("a.bin"),), **known))
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy" / "a.bin").write_bytes(b"mine")
+    (_, error), = fetch(toy, tmp_path, progress=False).failed
+    assert error.mend == "Move it away, and fetch again" and server.log == []
+    assert (tmp_path / "toy" / "a.bin").read_bytes() == b"mine"
+
+
+def test_the_folder_that_drive_puts_around_everything_is_left_out(tmp_path):
+    """"Download all" of a Drive folder gives a zip with that folder in it."""
+    toy = manifest(ManifestFile("all.zip", unpack="."), ManifestFile("model.zip", unpack="cvusa"), access="drive",
+                   ask="Open it.", tree={"lists.txt, more.txt": "lists", "scene_*/a": "x", "*/model.ckpt.*": "y"})
+    (tmp_path / "toy").mkdir()
+    for name, members in {"all.zip": ["Shared/lists.txt", "Shared/scene_0/a"],
+                          "model.zip": ["PreTrained/model.ckpt.index"]}.items():
+        with zipfile.ZipFile(tmp_path / "toy" / name, "w") as file:
+            for member in members:
+                file.writestr(member, "1")
+    for _ in range(2):
+        assert fetch(toy, tmp_path, verify=True, progress=False).complete
+    found = {p.relative_to(tmp_path / "toy").as_posix() for p in (tmp_path / "toy").rglob("*") if p.is_file()}
+    assert {name for name in found if "unpacked-" not in name} == {
+        "all.zip", "model.zip", "lists.txt", "scene_0/a", "cvusa/model.ckpt.index"}
 
 
 def test_a_form_without_known_files_and_a_folder_that_is_not_empty(tmp_path):

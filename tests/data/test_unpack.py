@@ -122,6 +122,34 @@ def test_names_from_old_windows_and_from_macs(tmp_path):
     assert tree(tmp_path / "b") == {"dir/y.txt": b"1"}
 
 
+TREE = ("view_split.txt", "scene_*/Images/*.png", "*/*/model")
+
+
+@pytest.mark.parametrize(("names", "tree", "out"), [
+    (["LEVIR-NVS/view_split.txt", "LEVIR-NVS/scene_000/Images/0.png"], TREE, ["scene_000/Images/0.png",
+                                                                             "view_split.txt"]),
+    (["a/scene_1/Images/x.png", "a/other"], TREE, ["other", "scene_1/Images/x.png"]),
+    (["a/b/c/model"], TREE, ["b/c/model"]),
+    (["b/c/model"], TREE, ["b/c/model"]),
+    (["scene_000/Images/1.png"], TREE, ["scene_000/Images/1.png"]),  # the one folder belongs to the tree
+    (["scene_0/Images/1.png", "scene_0/scene_0/Images/1.png"], TREE, ["scene_0/Images/1.png",
+                                                                     "scene_0/scene_0/Images/1.png"]),
+    (["a/view_split.txt", "read me.txt"], TREE, ["a/view_split.txt", "read me.txt"]),  # not around all
+    (["a/b/view_split.txt"], TREE, ["a/b/view_split.txt"]),
+    (["a/unknown/x"], TREE, ["a/unknown/x"]),
+    (["a/view_split.txt"], (), ["a/view_split.txt"]),
+    (["a/b/c/x.tiff"], ("**/*.tiff",), ["a/b/c/x.tiff"]),
+])
+def test_one_folder_around_everything_is_left_out_if_the_tree_has_it_not(tmp_path, names, tree, out):
+    for path in (make_zip(tmp_path / "a.zip", [("a/", b"")] * names[0].startswith("a/") + [(n, b"1") for n in names]),
+                 make_tar(tmp_path / "a.tar.gz", [(n, b"1") for n in names], "w:gz")):
+        folder = tmp_path / path.name[2:5]
+        got = unpack(path, folder, tree=tree)
+        files = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
+        assert sorted(got.files) == out and sorted(f for f in files if not f.startswith(".unpacked-")) == out
+        assert got.faults(hashes=True) == [] and unpack(path, folder, tree=tree) == got
+
+
 # ---- hostile
 
 

@@ -120,7 +120,7 @@ def _bring(place: Place, root: Path, verify: bool, options: HttpOptions) -> bool
         if place.file.sha256 and place.record.trust != "published":  # published since then, and the same
             _record(place, root, digest, place.record.url)
     if place.into is not None and state != "unpacked":
-        unpack(place.path, place.into, digest, progress=options.progress)
+        unpack(place.path, place.into, digest, progress=options.progress, tree=place.tree)
     if verify and place.into is not None:
         _verify_unpacked(place)
     return True
@@ -153,11 +153,12 @@ def _adopt(place: Place, root: Path) -> str:
     Raises:
         ChecksumError: naming both hashes; the file is left as it is.
     """
-    file = place.file
-    check(place.path, Expected(None, file.md5, file.bytes), "this is not the published file")
+    file, what = place.file, "this is not the published file"
+    mend = "Move it away, and fetch again" if place.sources else "Move it away, and put the published one there"
+    check(place.path, Expected(None, file.md5, file.bytes), what, mend)
     digest = sha256_of(place.path)
     if file.sha256 and digest != file.sha256.lower():
-        raise checksum_error(place.path, Expected(file.sha256), digest, "this is not the published file")
+        raise checksum_error(place.path, Expected(file.sha256), digest, what, mend)
     if place.record is not None and not file.sha256 and not file.md5 and digest != place.record.sha256:
         raise _changed(place, digest)
     _record(place, root, digest, place.record.url if place.record else "")

@@ -20,6 +20,8 @@ from rsnb.data.download.parts import Part, claim
 from rsnb.data.download.transfer import Expected, HttpOptions, fill, log
 from rsnb.errors import InputError
 
+AGAIN = "Try again, or another mirror; if it stays so, the publisher has changed the file"
+
 
 class ChecksumError(DownloadError):
     """A file arrived whole, but it is another one than was expected; `actual` is its hash."""
@@ -188,11 +190,10 @@ def _mismatch(error: ValueError, url: str, target: Path, expected: Expected) -> 
     return checksum_error(target, expected, actual, f"{show_url(url)} sent other bytes than published")
 
 
-def checksum_error(path: Path, expected: Expected, actual: str, what: str) -> ChecksumError:
+def checksum_error(path: Path, expected: Expected, actual: str, what: str, mend: str = AGAIN) -> ChecksumError:
     """The error for a file with another hash, naming both."""
-    name, wanted = ("sha256", expected.sha256) if expected.sha256 else ("md5", expected.md5)
-    error = ChecksumError(f"{what}: {name} is {actual}, expected {wanted}", where=path,
-                          mend="Try again, or another mirror; if it stays so, the publisher has changed the file")
+    error = ChecksumError(f"{what}: {expected.algorithm} is {actual}, expected {expected.digest}", where=path,
+                          mend=mend)
     error.actual = actual
     return error
 
@@ -204,15 +205,14 @@ def fits(path: Path, expected: Expected) -> bool:
     return expected.known_hash is None or sha256_of(path, expected.algorithm) == expected.digest
 
 
-def check(path: Path, expected: Expected, what: str) -> None:
+def check(path: Path, expected: Expected, what: str, mend: str = AGAIN) -> None:
     """Raise ChecksumError unless a file is the one; `what` begins the message."""
     if expected.bytes not in (None, path.stat().st_size):
-        raise ChecksumError(f"{what}: {path.stat().st_size} bytes, expected {expected.bytes}", where=path,
-                            mend="Remove it and fetch it again")
+        raise ChecksumError(f"{what}: {path.stat().st_size} bytes, expected {expected.bytes}", where=path, mend=mend)
     if expected.known_hash is not None:
         actual = sha256_of(path, expected.algorithm)
         if actual != expected.digest:
-            raise checksum_error(path, expected, actual, what)
+            raise checksum_error(path, expected, actual, what, mend)
 
 
 def sha256_of(path: Path, algorithm: str = "sha256") -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -29,6 +29,7 @@ class Place:
         path: of the file.
         into: folder that it is unpacked into, or None.
         record: of the lock file, or None.
+        tree: paths and patterns of the manifest's tree, relative to `into`.
     """
 
     file: ManifestFile
@@ -36,6 +37,7 @@ class Place:
     path: Path
     into: Path | None
     record: Record | None
+    tree: tuple[str, ...] = ()
 
     @property
     def stamp(self) -> Unpacked | None:
@@ -198,8 +200,18 @@ def locate(manifest: Manifest, root: Path, files: Sequence[ManifestFile]) -> lis
                                  mend="Correct the manifest")
         key = f"{manifest.name}/{file.path}"
         into = None if file.unpack is None else folder / file.unpack
-        places.append(Place(file, key, folder / file.path, into, records.get(key)))
+        tree = () if file.unpack is None else tuple(_inside(manifest.tree, PurePosixPath(file.unpack)))
+        places.append(Place(file, key, folder / file.path, into, records.get(key), tree))
     return places
+
+
+def _inside(tree: Mapping[str, str], folder: PurePosixPath) -> Iterator[str]:
+    """The patterns of a manifest's tree that lie in one of its folders, relative to that folder."""
+    for pattern in (pattern for entry in tree for pattern in entry.split(", ")):
+        parts = PurePosixPath(pattern).parts
+        above = len(folder.parts)
+        if len(parts) > above and all(map(fnmatchcase, folder.parts, parts)):
+            yield "/".join(parts[above:])
 
 
 def _part_bytes(place: Place) -> int:

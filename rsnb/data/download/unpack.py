@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from rsnb.data.download import owners
@@ -20,6 +22,7 @@ from rsnb.files import require_file, write_text
 
 PIECE = 2**20
 FEW = 1000  # files that are flushed one by one; more of them all at once
+log = logging.getLogger("rsnb.data.download")
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Unpacked:
 
 def unpack(
     archive: str | Path, folder: str | Path, sha256: str | None = None, limits: Limits | None = None,
-    progress: bool = False,
+    progress: bool = False, tree: Sequence[str] = (),
 ) -> Unpacked:
     """Unpack a zip or tar; if that was done before and the files are there, only say so.
 
@@ -64,6 +67,8 @@ def unpack(
         sha256: of the archive, if it is known already.
         limits: what it may at most be.
         progress: whether to show a bar.
+        tree: paths and patterns that the folder is to have. One folder around them all, as Google Drive and people put
+            it there, is left out; without a tree nothing is.
 
     Raises:
         HostileError: a member is refused: a path out of the folder, a link, a device, a bomb, a name that is there
@@ -81,7 +86,7 @@ def unpack(
             done = read_stamp(folder, archive.name)
             if done is not None and done.archive_sha256 == sha256 and not done.faults():
                 return done
-            return _unpack(archive, folder, sha256, limits or Limits(), progress)
+            return _unpack(archive, folder, sha256, limits or Limits(), progress, tree)
     except InputError:
         raise
     except OSError as error:
@@ -99,7 +104,9 @@ def read_stamp(folder: str | Path, archive_name: str) -> Unpacked | None:
         return None
 
 
-def _unpack(archive: Path, folder: Path, sha256: str, limits: Limits, progress: bool) -> Unpacked:
+def _unpack(
+    archive: Path, folder: Path, sha256: str, limits: Limits, progress: bool, tree: Sequence[str]
+) -> Unpacked:
     home = folder if _is_used(folder) else folder.parent  # on the same disk as what it becomes
     name = ".unpacking" if home == folder else f".{folder.name}.unpacking"
     tag = owners.new_tag()
@@ -108,8 +115,9 @@ def _unpack(archive: Path, folder: Path, sha256: str, limits: Limits, progress: 
         with open_archive(archive, limits, free_bytes(home) - MARGIN) as opened:
             if not any(not member.folder for member in opened.members):
                 raise InputError("there is no file in this archive", where=archive, mend="Fetch it again")
+            members = _without_wrapper(opened.members, tree)
             partial.mkdir()
-            files = _write_all(opened, partial, archive, folder, progress)
+            files = _write_all(opened, members, partial, archive, folder, progress)
         result = Unpacked(folder, sha256, files)
         write_text(_stamp_path(partial, archive.name), json.dumps(
             {"archive": archive.name, "sha256": sha256, "files": {path: list(entry) for path, entry in files.items()}}))
@@ -121,14 +129,31 @@ def _unpack(archive: Path, folder: Path, sha256: str, limits: Limits, progress: 
         owners.release(tag)
 
 
+def _without_wrapper(members: Sequence[Member], tree: Sequence[str]) -> Sequence[Member]:
+    """The members as `tree` has them: without the one folder around all, if only then some are what it names."""
+    inner = [replace(member, path=member.path.partition("/")[2]) for member in members if "/" in member.path]
+    if len({member.path.partition("/")[0] for member in members}) == 1 and not _any_fits(members, tree) \
+            and _any_fits(inner, tree):
+        return inner
+    return members
+
+
+def _any_fits(members: Sequence[Member], tree: Sequence[str]) -> bool:
+    """Whether a member's path is one of the tree's; its * stay within a folder, its ** do not."""
+    patterns = [(pattern, pattern.split("/")) for pattern in tree]
+    return any(fnmatchcase(member.path, pattern) if "**" in parts else
+               member.path.count("/") == len(parts) - 1 and all(map(fnmatchcase, member.path.split("/"), parts))
+               for member in members for pattern, parts in patterns)
+
+
 def _write_all(
-    opened: Archive, partial: Path, archive: Path, folder: Path, progress: bool
+    opened: Archive, members: Sequence[Member], partial: Path, archive: Path, folder: Path, progress: bool
 ) -> dict[str, tuple[int, str]]:
     from tqdm.auto import tqdm
 
     files: dict[str, tuple[int, str]] = {}
-    few = len(opened.members) <= FEW
-    for member in tqdm(opened.members, desc=f"unpacking {archive.name}", unit=" files", disable=not progress):
+    few = len(members) <= FEW
+    for member in tqdm(members, desc=f"unpacking {archive.name}", unit=" files", disable=not progress):
         try:
             if member.folder:
                 (partial / member.path).mkdir(parents=True, exist_ok=True)
@@ -218,12 +243,16 @@ def _sweep(folder: Path) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    from filelock import FileLock
+    from filelock import FileLock, Timeout
 
     path = folder.parent / f".{folder.name}.unpack.lock"
     lock = FileLock(path)
     try:
-        lock.acquire()
+        try:
+            lock.acquire(timeout=1)
+        except Timeout:
+            log.warning("%s: another process is unpacking into it; waiting", folder)
+            lock.acquire()
     except NotImplementedError:  # no locks on this file system: the rename has one winner all the same
         lock = None
     try:
