@@ -86,7 +86,7 @@ class RasterGrid:
         """
         bbox = checked_box(bbox)
         if crs is not None and self.crs is not None and not same_crs(crs, self.crs):
-            bbox = box_to_crs(bbox, crs, self.crs)
+            bbox = checked_box(_not_across(box_to_crs(bbox, crs, self.crs), self.bounds))
         a, b, c, d, e, f = self.transform
         scale = a * e - b * d
         corners = [(x - c, y - f) for x in bbox[::2] for y in bbox[1::2]]
@@ -129,7 +129,10 @@ def same_crs(one: str, other: str) -> bool:
 
 
 def box_to_crs(bbox: Bbox, source: str, target: str) -> Bbox:
-    """The box in another system that holds all of a box (its edges are followed, not its corners alone)."""
+    """The box in another system that holds all of a box (its edges are followed, not its corners alone).
+
+    In degrees a box over the antimeridian comes out with west > east.
+    """
     from rasterio.errors import CRSError
     from rasterio.warp import transform_bounds
 
@@ -138,6 +141,14 @@ def box_to_crs(bbox: Bbox, source: str, target: str) -> Bbox:
     except CRSError as error:
         raise InputError(f"the box cannot be taken from {source} to {target} ({error})", where="bbox",
                          mend="Use an EPSG code, for example EPSG:4326") from None
+
+
+def _not_across(box: Bbox, bounds: Bbox) -> Bbox:
+    """Of a box over the antimeridian the side on which a raster of these bounds lies; all longitudes for both sides."""
+    west, south, east, north = box
+    if west <= east:
+        return box
+    return (-180.0 if bounds[0] < east else west), south, (180.0 if bounds[2] > west else east), north
 
 
 @contextmanager
@@ -177,46 +188,60 @@ def read_grid(path: str | Path) -> RasterGrid:
 
 def read_on_grid(path: str | Path, grid: RasterGrid | None = None, indexes: Sequence[int] | None = None,
                  resampling: str = "auto", nodata: float | None = None) -> np.ndarray:
-    """Bands of a raster on a given grid; pixels are only copied where the grids fit each other.
+    """Bands of a raster on a given grid, [B, H, W] float32; `path` is anything rasterio opens, else as `file_on_grid`.
+
+    Raises:
+        InputError: no raster, no such band, or a grid that cannot be compared (no CRS on one side).
+    """
+    with open_raster(path) as file:
+        return file_on_grid(file, grid, indexes, resampling, nodata).astype(np.float32, copy=False)
+
+
+def file_on_grid(file, grid: RasterGrid | None = None, indexes: Sequence[int] | None = None,
+                 resampling: str = "auto", nodata: float | None = None) -> np.ndarray:
+    """Bands of an open raster on a given grid; pixels are only copied where the grids fit each other.
 
     Args:
-        path: anything rasterio opens.
+        file: of rasterio.
         grid: the grid wanted; None = the file's own. A window of the file's grid reads that window alone.
         indexes: bands, from 1; None = all.
         resampling: "nearest" for classes; "auto" is "average" onto pixels 1.5 times as large or more, else "bilinear".
         nodata: a value that means no data although the file does not say so (0 in Sentinel-2's JPEG 2000).
 
     Returns:
-        [B, H, W] float32, nan where the file has no data or does not reach.
+        [B, H, W] float32 (float64 where the file's numbers want that), nan where the file has no data or does not
+        reach.
 
     Raises:
-        InputError: no raster, no such band, or a grid that cannot be compared (no CRS on one side).
+        InputError: no such band, or a grid that cannot be compared (no CRS on one side).
     """
+    where = str(file.name).split("?", 1)[0]  # what follows may be a signature
     if resampling not in RESAMPLING:
-        raise InputError(f"resampling = {resampling!r}", where="read_on_grid", mend=f"One of {', '.join(RESAMPLING)}")
-    with open_raster(path) as file:
-        own = grid_of(file)
-        indexes = list(range(1, file.count + 1)) if indexes is None else list(indexes)
-        if max(indexes) > file.count or min(indexes) < 1:
-            raise InputError(f"band {max(indexes)} is asked for, but the file has {file.count}", where=path)
-        if grid is None or grid == own:
-            return _masked_read(file, indexes, (0, own.height), (0, own.width), nodata)
-        if (grid.crs is None) != (own.crs is None):
-            raise InputError("a raster without a coordinate system cannot be laid over one that has one", where=path)
-        if grid.crs is None:
-            raise InputError(f"{own.width} x {own.height} pixels without a coordinate system, but {grid.width} x "
-                             f"{grid.height} are wanted", where=path, mend="Bring the files to one size first")
-        offset = _whole_offset(own, grid)
-        if offset is not None:
-            return _copied(file, indexes, own, grid, offset, nodata)
-        return _warped(file, indexes, own, grid, resampling, nodata)
+        raise InputError(f"resampling = {resampling!r}", where=where, mend=f"One of {', '.join(RESAMPLING)}")
+    own = grid_of(file)
+    indexes = list(range(1, file.count + 1)) if indexes is None else list(indexes)
+    if max(indexes) > file.count or min(indexes) < 1:
+        raise InputError(f"band {max(indexes)} is asked for, but the file has {file.count}", where=where)
+    if grid is None or grid == own:
+        return _masked_read(file, indexes, (0, own.height), (0, own.width), nodata)
+    if (grid.crs is None) != (own.crs is None):
+        raise InputError("a raster without a coordinate system cannot be laid over one that has one", where=where,
+                         mend="A side-car file (.aux.xml, .tfw) may be missing")
+    if grid.crs is None:
+        raise InputError(f"{own.width} x {own.height} pixels without a coordinate system, but {grid.width} x "
+                         f"{grid.height} are wanted", where=where, mend="Bring the files to one size first")
+    offset = _whole_offset(own, grid)
+    if offset is not None:
+        return _copied(file, indexes, own, grid, offset, nodata)
+    return _warped(file, indexes, own, grid, resampling, nodata)
 
 
 def _masked_read(file, indexes, rows, cols, nodata: float | None) -> np.ndarray:
     from rasterio.windows import Window
 
     window = Window(cols[0], rows[0], cols[1] - cols[0], rows[1] - rows[0])
-    values = file.read(indexes, window=window, masked=True).astype(np.float32).filled(np.nan)
+    kind = np.result_type(np.float32, *(file.dtypes[i - 1] for i in indexes))
+    values = file.read(indexes, window=window, masked=True).astype(kind).filled(np.nan)
     if nodata is not None:
         values[values == nodata] = np.nan
     return values
@@ -240,12 +265,15 @@ def _whole_offset(own: RasterGrid, grid: RasterGrid) -> tuple[int, int] | None:
 
 
 def _copied(file, indexes, own: RasterGrid, grid: RasterGrid, offset: tuple[int, int], nodata) -> np.ndarray:
-    out = np.full((len(indexes), grid.height, grid.width), np.nan, np.float32)
     rows = max(0, offset[0]), min(own.height, offset[0] + grid.height)
     cols = max(0, offset[1]), min(own.width, offset[1] + grid.width)
-    if rows[1] > rows[0] and cols[1] > cols[0]:
-        inner = out[:, rows[0] - offset[0] : rows[1] - offset[0], cols[0] - offset[1] : cols[1] - offset[1]]
-        inner[...] = _masked_read(file, indexes, rows, cols, nodata)
+    if rows[1] <= rows[0] or cols[1] <= cols[0]:
+        return np.full((len(indexes), grid.height, grid.width), np.nan, np.float32)
+    values = _masked_read(file, indexes, rows, cols, nodata)
+    if values.shape[1:] == (grid.height, grid.width):
+        return values
+    out = np.full((len(indexes), grid.height, grid.width), np.nan, values.dtype)
+    out[:, rows[0] - offset[0] : rows[1] - offset[0], cols[0] - offset[1] : cols[1] - offset[1]] = values
     return out
 
 
@@ -253,19 +281,18 @@ def _warped(file, indexes, own: RasterGrid, grid: RasterGrid, resampling: str, n
     from rasterio.transform import Affine
     from rasterio.warp import Resampling, reproject
 
-    out = np.full((len(indexes), grid.height, grid.width), np.nan, np.float32)
-    box = grid.bounds if same_crs(own.crs, grid.crs) else box_to_crs(grid.bounds, grid.crs, own.crs)
     try:
-        rows, cols = own.window(box)
-    except InputError:
-        return out  # the file does not reach here
-    pad = 4 + math.ceil(max(_relative_size(own, grid), 1.0))
+        rows, cols = own.window(grid.bounds, grid.crs)
+    except InputError:  # the file does not reach here
+        return np.full((len(indexes), grid.height, grid.width), np.nan, np.float32)
+    pad = 4 + math.ceil(2 * max(_relative_size(own, grid), 1.0))  # the widest kernel, cubic, reaches two wanted pixels
     rows = max(0, rows[0] - pad), min(own.height, rows[1] + pad)
     cols = max(0, cols[0] - pad), min(own.width, cols[1] + pad)
     if resampling == "auto":
         resampling = "average" if _relative_size(own, grid) >= 1.5 else "bilinear"
     part = own.cropped(rows, cols)
     values = _masked_read(file, indexes, rows, cols, nodata)
+    out = np.full((len(indexes), grid.height, grid.width), np.nan, values.dtype)
     reproject(values, out, src_transform=Affine(*part.transform), src_crs=own.crs,
               src_nodata=np.nan, dst_transform=Affine(*grid.transform), dst_crs=grid.crs, dst_nodata=np.nan,
               resampling=Resampling[resampling])
@@ -298,18 +325,9 @@ def read_raster(path: str | Path, like: str | Path | None = None) -> np.ndarray:
     Raises:
         InputError: no such file, no raster, or `like` given and one of them has no coordinate system.
     """
-    from rasterio.warp import Resampling, reproject
-
+    grid = None if like is None else read_grid(like)
+    if grid is not None and grid.crs is None:
+        raise InputError("a raster without a coordinate system cannot be laid over another", where=like)
     with open_raster(path) as file:
-        bands = file.read(masked=True).astype(np.float64).filled(np.nan)
-        crs, transform = file.crs, file.transform
-    if like is None:
-        return bands[0] if len(bands) == 1 else bands
-    with open_raster(like) as file:
-        wanted = (file.height, file.width, file.crs, file.transform)
-    if crs is None or wanted[2] is None:
-        raise InputError("a raster without a coordinate system cannot be laid over another", where=path)
-    out = np.full((len(bands), *wanted[:2]), np.nan)
-    reproject(bands, out, src_transform=transform, src_crs=crs, src_nodata=np.nan, dst_transform=wanted[3],
-              dst_crs=wanted[2], dst_nodata=np.nan, resampling=Resampling.nearest)
-    return out[0] if len(out) == 1 else out
+        bands = file_on_grid(file, grid, resampling="nearest").astype(np.float64, copy=False)
+    return bands[0] if len(bands) == 1 else bands

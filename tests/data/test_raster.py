@@ -3,7 +3,7 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-from rsnb.data.raster import read_raster
+from rsnb.data.raster import RasterGrid, file_on_grid, open_raster, read_on_grid, read_raster
 from rsnb.errors import InputError
 
 
@@ -35,3 +35,33 @@ def test_what_is_no_raster_is_named(tmp_path):
         read_raster(tmp_path / "a.tif")
     with pytest.raises(InputError, match=r"b\.tif"):
         read_raster(tmp_path / "b.tif")
+
+
+@pytest.mark.parametrize("west, columns, sides", [
+    (179, 360, (True, False)),  # a tile of one degree up to 180 E
+    (-180, 360, (False, True)),  # and one from 180 W on
+    (-180, 3600, (True, True)),  # the whole globe, in tenths of a degree
+])
+def test_a_grid_over_the_antimeridian_is_read_from_files_in_degrees(tmp_path, west, columns, sides):
+    """Zone 60 south: 180 E at 17 S is x = 500000 + 3 degrees x 111.32 km x cos 17 x 0.9996 = 819 km or so."""
+    size = 360 / columns if columns == 3600 else 1 / 360
+    height = 1800 if columns == 3600 else 360
+    north = 90 if columns == 3600 else -16.5
+    path = tmp_path / "dem.tif"
+    with rasterio.open(path, "w", driver="GTiff", height=height, width=columns, count=1, crs="EPSG:4326", dtype="uint8",
+                       transform=from_origin(west, north, size, size)) as file:
+        file.write(np.full((height, columns), 7, np.uint8), 1)
+    grid = RasterGrid(10, 40, (1000.0, 0.0, 799000.0, 0.0, -1000.0, 8120000.0), "EPSG:32760")
+    values = read_on_grid(path, grid, resampling="nearest")[0]
+    assert ((values[5, :18] == 7).all(), (values[5, 24:] == 7).all()) == sides
+    assert np.isnan(values[5, :18]).all() != sides[0] and np.isnan(values[5, 24:]).all() != sides[1]
+
+
+def test_large_whole_numbers_stay_exact(tmp_path):
+    with rasterio.open(tmp_path / "ids.tif", "w", driver="GTiff", height=2, width=2, count=1, crs="EPSG:3879",
+                       dtype="int32", transform=from_origin(0, 2, 1, 1)) as file:
+        file.write(np.array([[16777217, 1], [2, 3]], np.int32), 1)  # 2^24 + 1 is no float32
+    finer = RasterGrid(4, 4, (0.5, 0.0, 0.0, 0.0, -0.5, 2.0), "EPSG:3879")
+    with open_raster(tmp_path / "ids.tif") as file:
+        assert file_on_grid(file, finer, resampling="nearest")[0, 1, 1] == 16777217
+    assert read_raster(tmp_path / "ids.tif")[0, 0] == 16777217

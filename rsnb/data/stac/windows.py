@@ -13,12 +13,12 @@ import re
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 
-from rsnb.data.raster import Bbox, RasterGrid, box_to_crs, checked_box, grid_of, same_crs
+from rsnb.data.raster import Bbox, RasterGrid, checked_box, file_on_grid, grid_of, same_crs
 from rsnb.data.stac.access import Access, Opened
 from rsnb.errors import InputError
 from rsnb.files import require_file
@@ -26,7 +26,6 @@ from rsnb.files import require_file
 # What may be asked for beside a file when its georeference is looked for: the likely one first, world files after.
 RASTERS = ".tif,.tiff,.jp2,.j2k,.vrt,.png"
 SIDE_CARS = (f"{RASTERS},.xml", f"{RASTERS},.xml,.tfw,.tifw,.tiffw,.j2w,.jp2w,.wld,.prj")
-RESAMPLING = ("nearest", "bilinear", "cubic", "average")
 # GDAL remembers for as long as the process lives that a URL failed; these are asked again without its memory.
 _failed: set[str] = set()
 
@@ -126,7 +125,7 @@ def read_onto(href: str, grid: RasterGrid, band: int = 1, resampling: str = "bil
         href: as for `read_window`.
         grid: wanted.
         band: from 1.
-        resampling: "nearest" for classes, "bilinear", "cubic" or "average".
+        resampling: as for `raster.file_on_grid`.
         access: how to sign and log in.
         nodata: number that means nothing, where the file itself names none.
 
@@ -138,8 +137,6 @@ def read_onto(href: str, grid: RasterGrid, band: int = 1, resampling: str = "bil
     """
     import rasterio
 
-    if resampling not in RESAMPLING:
-        raise InputError(f"resampling = {resampling!r}", where="read_onto", mend=f"One of {', '.join(RESAMPLING)}")
     with open_href(href, access) as file:
         _require_band(file, band, href)
         own = grid_of(file)
@@ -147,10 +144,13 @@ def read_onto(href: str, grid: RasterGrid, band: int = 1, resampling: str = "bil
             raise InputError("a raster without a coordinate system cannot be laid on a grid", where=_bare(href),
                              mend="Its side-car file (.aux.xml, .tfw) may be missing")
         level = _overview(file, band, own, grid)
-        if level is None:
-            return _warped(file, band, grid, resampling, nodata)
-        with rasterio.open(file.name, overview_level=level) as smaller:
-            return _warped(smaller, band, grid, resampling, nodata)
+        smaller = nullcontext(file) if level is None else rasterio.open(file.name, overview_level=level)
+        with smaller as source:
+            values = file_on_grid(source, grid, [band], resampling, None if file.nodata is not None else nodata)[0]
+        valid = np.isfinite(values)
+        if resampling == "nearest":
+            values = np.where(valid, values, 0).astype(file.dtypes[band - 1])
+        return WindowRead(values, valid, grid, file.nodata, _is_lossy(file))
 
 
 @contextmanager
@@ -221,39 +221,6 @@ def _overview(file, band: int, own: RasterGrid, grid: RasterGrid) -> int | None:
         sizes = [math.sqrt(math.prod(g.pixel_size_m)) for g in (own, grid)]
     fitting = [i for i, factor in enumerate(file.overviews(band)) if factor * sizes[0] <= sizes[1] * 1.001]
     return fitting[-1] if fitting else None
-
-
-def _warped(file, band: int, grid: RasterGrid, resampling: str, nodata: float | None) -> WindowRead:
-    from rasterio.transform import Affine
-    from rasterio.warp import Resampling, reproject
-
-    own = grid_of(file)
-    nearest = resampling == "nearest"
-    kind = np.dtype(file.dtypes[band - 1]) if nearest else np.dtype(np.float32)
-    shape = grid.height, grid.width
-    lossy = _is_lossy(file)
-    box = grid.bounds if same_crs(own.crs, grid.crs) else box_to_crs(grid.bounds, grid.crs, own.crs)
-    try:
-        rows, cols = own.window(box)
-    except InputError:  # the file does not reach here
-        return WindowRead(np.zeros(shape, kind), np.zeros(shape, bool), grid, file.nodata, lossy)
-    steps = max(1.0, (rows[1] - rows[0]) / grid.height, (cols[1] - cols[0]) / grid.width)
-    pad = 4 + math.ceil(2 * steps)
-    rows = max(0, rows[0] - pad), min(own.height, rows[1] + pad)
-    cols = max(0, cols[0] - pad), min(own.width, cols[1] + pad)
-    part = _padded(file, own, band, rows, cols)
-    valid = part.valid if nodata is None or file.nodata is not None else part.valid & (part.values != nodata)
-    places = {"src_transform": Affine(*part.grid.transform), "src_crs": own.crs,
-              "dst_transform": Affine(*grid.transform), "dst_crs": grid.crs}
-    if nearest:  # values and their validity apart, so that no number has to stand for "nothing"
-        values, there = np.zeros(shape, kind), np.zeros(shape, np.uint8)
-        reproject(part.values, values, resampling=Resampling.nearest, **places)
-        reproject(valid.astype(np.uint8), there, resampling=Resampling.nearest, **places)
-        return WindowRead(values, there.astype(bool), grid, file.nodata, lossy)
-    source = np.where(valid, part.values, np.nan).astype(np.float32)
-    out = np.full(shape, np.nan, np.float32)
-    reproject(source, out, src_nodata=np.nan, dst_nodata=np.nan, resampling=Resampling[resampling], **places)
-    return WindowRead(out, np.isfinite(out), grid, file.nodata, lossy)
 
 
 def _is_lossy(file) -> bool:
