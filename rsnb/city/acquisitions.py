@@ -28,7 +28,8 @@ class Acquisition:
         date: UTC, seconds.
         platform: "sentinel-2a" or "sentinel-2b".
         cover, cirrus: share of the picture under clouds and under a thin veil, as ordered.
-        shift_px: (right, down) 10 m pixels by which the picture is out of register.
+        shift_px: (right, down) 10 m pixels by which the picture's pixels look further right and down than its grid
+            says; its content so lies further left and up.
         seed: of its clouds and noise.
     """
 

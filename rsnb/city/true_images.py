@@ -70,7 +70,11 @@ def at_overpass(date) -> np.datetime64:
 
 
 def true_shifts(folder: str | Path, names, place: str = "") -> np.ndarray:
-    """[T, 2] pixels right and down by which each named frame of a built series was taken off its grid.
+    """[T, 2] pixels of 10 m, right and down, by which each named frame of a built series was taken off its grid.
+
+    The sign is that of the sampling: where it is positive the frame's pixels look further right and down on the ground
+    than its transform says, so its content lies further left and up. Pixel (row, column) of the frame shows what the
+    true image shows at (row + down, column + right); adding the shift to positions found in the frame puts them right.
 
     Args:
         folder: see `truth_image`.
@@ -78,14 +82,18 @@ def true_shifts(folder: str | Path, names, place: str = "") -> np.ndarray:
         place: of WorldStrat; empty for a catalogue.
 
     Raises:
-        InputError: no such series, or a name that is not in it.
+        InputError: no such series, one that cannot be read, or a name that is not in it.
     """
     path = Path(folder) / "truth" / place / "series.json"
     if not path.is_file():
         raise InputError("there is no such file", where=path, mend="Name the folder of a built series, and its place")
-    series = json.loads(path.read_text())
-    rows = series["revisits"] if place else series
-    told = {f"{place}-{row['n']}" if place else row["id"]: row["shift_px_right_down"] for row in rows}
+    try:
+        series = json.loads(path.read_text())
+        rows = series["revisits"] if place else series
+        told = {f"{place}-{row['n']}" if place else row["id"]: row["shift_px_right_down"] for row in rows}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"it holds no shifts ({error!r})", where=path, mend="Remove the folder and build it again") \
+            from None
     names = [name.removesuffix("-L2A_data") for name in names]  # as the reader of WorldStrat names its frames
     missing = [name for name in names if name not in told]
     if missing:

@@ -8,6 +8,7 @@
     city-high-resolution/...                           red green blue nir at 1.5 m, uint16 COG, STAC 1.1
     truth/wide, truth/near                             for evaluation only: scene.npz (see `true_images.truth_image`)
     truth/series.json, truth/<id>-clouds.tif           dates, shifts, weather; cloud, cloud shadow, opacity, shade
+                                                       (the sign of shifts: see `true_images.true_shifts`)
 
 Digital numbers are reflectance x 10000; items differ in their processing baseline and in whether the offset of 1000
 is still in the numbers, as on the real catalogue. One item covers its grid only in part.

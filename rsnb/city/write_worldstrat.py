@@ -6,7 +6,7 @@
     hr_dataset/12bit/<place>/<place>_pan.tiff          1054 x 1054 uint16, 1.5 m; a CRS but no transform, as published
                             <place>_rgbn.tiff          263 x 263 x 4 uint16, 6 m, red green blue nir
     truth/<place>/scene.npz                            for evaluation only, see `true_images.truth_image`
-                  series.json                          dates, shifts, cloud heights, places of changes
+                  series.json                          dates, shifts (see `true_images.true_shifts`), cloud heights
                   <place>-<n>-clouds.tif               bands cloud, cloud shadow (0, 1), opacity x 200, shade x 200
                   <place>-high-resolution.tif          true red green blue nir x 10000 at the date of the SPOT picture
 
