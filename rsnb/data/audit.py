@@ -14,7 +14,7 @@ from rsnb.errors import InputError
 
 Kind = Literal["missing", "unmatched", "unreadable", "duplicate", "size", "count", "value", "note"]
 
-# Data set (the name of its manifest) -> module with `audit(root) -> Audit`.
+# Data set (the name of its manifest) or format -> module with `audit(root) -> Audit`.
 AUDITS = {
     "levir_nvs": "rsnb.data.multiview.levir_nvs",
     "whu_mvs": "rsnb.data.multiview.whu_mvs",
@@ -23,6 +23,7 @@ AUDITS = {
     "opensfm": "rsnb.data.multiview.opensfm",
     "cvusa": "rsnb.data.crossview.cvusa",
     "cvact": "rsnb.data.crossview.cvact",
+    "cvact_aligned": "rsnb.data.crossview.cvact",
     "worldstrat": "rsnb.data.earth.worldstrat",
     "geotiff_series": "rsnb.data.earth.geotiff_series",
     "safe": "rsnb.data.earth.safe",

@@ -102,6 +102,15 @@ def test_the_plan_counts_what_is_missing_and_touches_nothing(tmp_path, server, t
     assert (todo.bytes, todo.resumed) == (70_000, 30_000) and "30 kB are here from before" in todo.text()
 
 
+def test_the_plan_names_the_licence_before_anything_is_fetched(tmp_path, toy):
+    assert "\n  licence    CC0-1.0\n" in plan_fetch(toy, tmp_path).text()
+    url = "https://example.org/terms"
+    for licence, words in ((Licence("MIT", url), f"MIT, {url}"), (Licence(None, None, "Ask."), "Ask."),
+                           (Licence(None), "none stated")):
+        plan_ = plan_fetch(dataclasses.replace(toy, licence=licence, files=()), tmp_path)
+        assert plan_.text().splitlines()[2:] == [f"  licence    {words}", "  nothing to do"]
+
+
 def test_a_rounded_size_counts_in_the_plan_alone(tmp_path, server):
     about = manifest(ManifestFile("a.bin", (server.url_of("a.bin"),), bytes_about=97_700))
     todo = plan_fetch(about, tmp_path)
@@ -342,7 +351,8 @@ def drive(monkeypatch):
     class Stub:
         content, error = CONTENT, None
 
-        def download(self, id, output, **options):
+        def download(self, id, output, quiet, resume, timeout=None):
+            options = {"quiet": quiet, "resume": resume, "timeout": timeout}
             calls.append((id, options))
             if self.error is not None:
                 raise self.error
@@ -359,10 +369,17 @@ def drive(monkeypatch):
 def test_drive_files_are_verified_like_others(tmp_path, drive):
     on_drive = manifest(ManifestFile("a.bin", drive_id="1AbC-dEf_gHiJk", sha256=sha(CONTENT)), access="drive")
     assert fetch(on_drive, tmp_path, progress=False).complete
-    assert drive.calls[0][0] == "1AbC-dEf_gHiJk" and drive.calls[0][1]["resume"] is True
+    assert drive.calls[0] == ("1AbC-dEf_gHiJk", {"quiet": True, "resume": True, "timeout": HttpOptions().timeout_s})
     assert sorted(os.listdir(tmp_path / "toy")) == ["a.bin"]
     linked = manifest(ManifestFile("b.bin", ("https://drive.google.com/file/d/1AbC-dEf_gHiJk/view",)), access="drive")
     assert fetch(linked, tmp_path, progress=False).complete and len(drive.calls) == 2
+
+
+def test_a_gdown_without_patience_is_asked_all_the_same(tmp_path, drive, monkeypatch):
+    import gdown
+
+    monkeypatch.setattr(gdown, "download", lambda id, output, quiet, resume: drive.download(id, output, quiet, resume))
+    assert download_from_drive("1AbC-dEf_gHiJk", tmp_path / "a.bin").sha256 == sha(CONTENT)
 
 
 def test_a_page_about_the_quota_or_other_bytes_are_refused(tmp_path, drive):

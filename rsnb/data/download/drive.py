@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+from inspect import signature
 from pathlib import Path
 
 from rsnb.data.download.answers import DownloadError
@@ -63,8 +64,9 @@ def _ask(drive_id: str, arrived: Path, path: Path, options: HttpOptions, mend: s
     import gdown
     import requests
 
+    patience = {"timeout": options.timeout_s} if "timeout" in signature(gdown.download).parameters else {}  # gdown 6
     try:
-        got = gdown.download(id=drive_id, output=str(arrived), quiet=not options.progress, resume=True)
+        got = gdown.download(id=drive_id, output=str(arrived), quiet=not options.progress, resume=True, **patience)
     except OSError as error:
         if isinstance(error, requests.exceptions.RequestException):
             raise DownloadError(f"Google Drive cannot be reached ({type(error).__name__})", where=path,

@@ -117,7 +117,9 @@ class FetchPlan:
 
     def text(self) -> str:
         """A few lines for people."""
-        lines = [f"{self.manifest.name}: {self.manifest.title}", f"  folder     {self.folder}"]
+        licence = self.manifest.licence
+        lines = [f"{self.manifest.name}: {self.manifest.title}", f"  folder     {self.folder}",
+                 f"  licence    {', '.join(filter(None, (licence.name, licence.url))) or licence.text or 'none stated'}"]
         if self.needed:
             size = ("about " if self.rounded else "") + size_text(self.bytes)
             if self.unknown:
@@ -131,8 +133,9 @@ class FetchPlan:
             if files:
                 lines.append(f"  {label:10} {_files(files)}")
         if self.instructions:
-            lines += ["  by hand    " + self.instructions.replace("\n", "\n             ")]
-        if len(lines) == 2:
+            label = "by hand" if self.by_hand else "how"
+            lines += [f"  {label:10} " + self.instructions.replace("\n", "\n             ")]
+        if len(lines) == 3:
             lines.append("  nothing to do")
         return "\n".join(lines)
 
