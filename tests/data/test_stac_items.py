@@ -17,6 +17,7 @@ import yaml
 
 from rsnb.data.download.loopback import LoopbackServer
 from rsnb.data.stac.assets import asset_of, band_names
+from rsnb.data.stac.grids import item_crs
 from rsnb.data.stac.items import (
     asset_rows,
     item_detail,
@@ -164,6 +165,63 @@ def test_the_rule_for_made_items(properties, red, offset):
     rule = scaling_of(item, asset_of(item, "red"))
     assert (rule.scale, rule.offset) == (1e-4, offset), rule.why
     assert rule.why
+
+
+def _item(name: str, collection: str, assets: dict, **properties) -> pystac.Item:
+    item = _sentinel_2({"platform": None, **properties}, assets)
+    item.id, item.collection_id = name, collection
+    return item
+
+
+USGS = "https://landsatlook.usgs.gov/data/LE07_L2SP_044033_20210329_20210424_02_T1"
+COG = {"type": "image/tiff", "roles": ["data"]}
+
+
+@pytest.mark.parametrize("item, band, scale, offset, nodata", [
+    # USGS's own catalogue: common names as keys, nothing declared; what it is stands in the file's name
+    (_item("LE07_L2SP_044033_20210329_20210424_02_T1_SR", "landsat-c2l2-sr", {"red": {"href": f"{USGS}_SR_B3.TIF"}},
+           **{"platform": "LANDSAT_7", "landsat:collection_number": "02"}), "red", 2.75e-5, -0.2, 0),
+    (_item("LC08_L2SP_044033_20210329_20210424_02_T1_ST", "landsat-c2l2-st", {"lwir11": {"href": f"{USGS}_ST_B10.TIF"}},
+           **{"platform": "LANDSAT_8", "landsat:collection_number": "02"}), "lwir11", 0.00341802, 149.0, 0),
+    # Harmonized Landsat Sentinel-2: BRDF-adjusted, x 10000, -9999; no offset whatever the date
+    (_item("HLS.S30.T33UWP.2024100T100000.v2.0", "HLSS30_2.0", {"B04": {"href": "B04.tif"}}), "red", 1e-4, 0, -9999),
+    (_item("HLS.L30.T33UWP.2024100T100000.v2.0", "HLSL30_2.0", {"B05": {"href": "B05.tif"}}), "nir08", 1e-4, 0, -9999),
+    (_item("HLS.L30.T33UWP.2024100T100000.v2.0", "HLSL30_2.0", {"B10": {"href": "B10.tif"}}), "lwir11", 1, 0, None),
+    (_item("HLS.S30.T33UWP.2024100T100000.v2.0", "hls2-s30", {"B04": {
+        "href": "B04.tif", "raster:bands": [{"nodata": -9999, "scale": 1e-4}]}}, platform="sentinel-2a"),
+     "red", 1e-4, 0, -9999),
+    # Geoscience Australia's own surface reflectance
+    (_item("0a0c2f0e-c2c2", "ga_s2am_ard_3", {"nbart_red": {"href": "band04.tif", "raster:bands": [{"nodata": -999}]}},
+           platform="sentinel-2a"), "nbart_red", 1, 0, -999),
+    # Copernicus STAC declares reflectance's scale and offset for the maps, too, which hold 1000 x their value
+    (_item("S2C_MSIL2A_20250330T100051_N0511_R122_T33UWP_20250330T145914", "sentinel-2-l2a",
+           {"AOT_10m": {"href": "AOT.jp2", "nodata": 0, "raster:scale": 1e-4, "raster:offset": -0.1}}),
+     "aot", 1e-3, 0, 0),
+    # what was made before 04.00 has no 1000 in it
+    (_item("S2A_MSIL2A_20190330T100051_N0211_R122_T33UWP_20190330T145914", "sentinel-2-l2a",
+           {"B04_10m": {"href": "B04.jp2", "nodata": 0, "raster:scale": 1e-4, "raster:offset": -0.1}}),
+     "red", 1e-4, 0, 0),
+])
+def test_the_rule_for_other_makers(item, band, scale, offset, nodata):
+    rule = scaling_of(item, asset_of(item, band))
+    assert (rule.scale, rule.offset, rule.nodata) == (scale, offset, nodata), rule.why
+
+
+def test_pixel_sizes_in_degrees_are_no_metres():
+    """USGS's 3DEP lies in EPSG:5498: NAD83 with heights, degrees by another name than 4326."""
+    fields = {"href": "dem.tif", **COG, "proj:transform": [9.26e-05, 0, -122, 0, -9.26e-05, 48]}
+    for code in ({"proj:epsg": 5498}, {"proj:code": "EPSG:5498"}):
+        item = _item("n48w122", "3dep-seamless", {"data": fields}, gsd=10, **code)
+        assert asset_of(item, "dem").gsd_m == 10 and item_crs(item) is None
+    naip = _item("ia_m", "naip", {"image": {"href": "m.tif", **COG}}, **{"proj:epsg": 26915})
+    assert item_crs(naip) == "EPSG:26915"
+
+
+def test_percentages_wherever_a_catalogue_keeps_them():
+    item = _sentinel_2({"eo:cloud_cover": 86.04, "eo:snow_cover": 0.1, "statistics": {"water": 0.07, "nodata": 2.37}})
+    detail = item_detail(item)
+    assert detail["percentages"] == {"cloud_cover": 86.04, "snow_cover": 0.1, "water": 0.07, "nodata": 2.37}
+    assert not detail["properties"].keys() & {"statistics", "eo:snow_cover"}
 
 
 COPERNICUS = {f"{band}_{metres}m": {

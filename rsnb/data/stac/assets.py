@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from rsnb.data.stac.grids import is_projected, stated_crs
 from rsnb.data.stac.platforms import RESOLUTION, SYNONYMS, canonical_name, is_band, plain_key
 from rsnb.errors import InputError
 
@@ -87,10 +88,11 @@ def pixel_size_m(item, asset) -> float | None:
     raster = raster if isinstance(raster, dict) else {}
     in_title = RESOLUTION.search(str(asset.title or ""))
     transform = fields.get("proj:transform")
-    projected = str(fields.get("proj:code") or item.properties.get("proj:code") or "") != "EPSG:4326"
+    code = stated_crs(fields) or stated_crs(item.properties)
+    in_metres = code is None or is_projected(code)
     for value in (raster.get("spatial_resolution"), raster.get("raster:spatial_resolution"),
                   fields.get("raster:spatial_resolution"), in_title and in_title.group(1),
-                  abs(transform[0]) if transform and projected else None, fields.get("gsd"), fields.get("eo:gsd"),
+                  abs(transform[0]) if transform and in_metres else None, fields.get("gsd"), fields.get("eo:gsd"),
                   item.properties.get("gsd"), item.properties.get("eo:gsd")):
         try:
             if value:

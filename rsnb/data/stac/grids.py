@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -16,14 +17,32 @@ def utm_crs(lon: float, lat: float) -> str:
     return f"EPSG:{(32600 if lat >= 0 else 32700) + zone}"
 
 
+@lru_cache(maxsize=256)
+def is_projected(code: str) -> bool:
+    """Whether a coordinate system is one in metres or feet; false for degrees, and for what is none."""
+    from pyproj import CRS
+    from pyproj.exceptions import CRSError
+
+    try:
+        return CRS.from_user_input(code).is_projected
+    except CRSError:
+        return False
+
+
 def item_crs(item) -> str | None:
     """Projected coordinate system that an item states for its rasters, or None (also where it states degrees)."""
     stated = [item.properties, *(asset.extra_fields for asset in item.assets.values())]
     for fields in stated:
-        code = fields.get("proj:code") or (f"EPSG:{fields['proj:epsg']}" if fields.get("proj:epsg") else None)
-        if code and code.upper() not in ("EPSG:4326", "OGC:CRS84"):
+        code = stated_crs(fields)
+        if code and is_projected(code):
             return code
     return None
+
+
+def stated_crs(fields: dict) -> str | None:
+    """Code of the projection extension among an item's properties or an asset's fields, of its version 1 or 2."""
+    code = fields.get("proj:code") or (f"EPSG:{fields['proj:epsg']}" if fields.get("proj:epsg") else None)
+    return code and str(code)
 
 
 def box_in(bbox: Bbox, source: str, target: str) -> Bbox:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -84,11 +85,13 @@ def item_detail(item) -> dict:
         states), properties (the other ones), assets (rows of `asset_rows`).
     """
     row = item_rows([item])[0]
-    percentages = {key.removeprefix("s2:").removeprefix("eo:").removesuffix("_percentage"): value
-                   for key, value in item.properties.items()
-                   if (key.endswith("_percentage") or "cloud_cover" in key) and isinstance(value, (int, float))}
-    other = {key: value for key, value in item.properties.items()
-             if not key.endswith("_percentage") and "cloud_cover" not in key}
+    shares = {key: value for key, value in item.properties.items()
+              if re.search("_percentage$|cloud_cover|snow_cover", key) and isinstance(value, (int, float))}
+    other = {key: value for key, value in item.properties.items() if key not in shares}
+    percentages = {re.sub("^(s2|eo):|_percentage$", "", key): value for key, value in shares.items()}
+    statistics = other.get("statistics")  # where the Copernicus Data Space keeps the classes' percentages
+    if isinstance(statistics, dict) and all(isinstance(value, (int, float)) for value in statistics.values()):
+        percentages |= other.pop("statistics")
     return {"id": item.id, "collection": item.collection_id, "platform": row["platform"], "date": row["date"],
             "footprint": item.geometry, "bbox": item.bbox, "percentages": percentages, "properties": other,
             "assets": asset_rows(item)}

@@ -19,12 +19,17 @@ _S2_BAND = re.compile(r"B?(0?[1-9]|1[0-2]|0?8A)", re.IGNORECASE)
 
 def is_sentinel_2(item) -> bool:
     """Whether an item is of Sentinel-2, by its platform, constellation, collection or id."""
-    return bool(re.search(r"sentinel-?_?\s?2|(?:^|\s)s2[abcd]?_", _platform(item)))
+    return bool(re.search(r"sentinel-?_?\s?2|(?:^|\s)s2[abcd]?_|hls\w*[._-]?s30", _platform(item)))
 
 
 def is_landsat(item) -> bool:
     """Whether an item is of Landsat."""
-    return bool(re.search(r"landsat|(?:^|\s)l[ceto]0[4-9]_", _platform(item)))
+    return bool(re.search(r"landsat|(?:^|\s)l[ceto]0[4-9]_|hls\w*[._-]?l30", _platform(item)))
+
+
+def is_harmonized(item) -> bool:
+    """Whether an item is of NASA's Harmonized Landsat Sentinel-2 (HLS), which has the bands of either."""
+    return bool(re.search(r"(?<![a-z])hls(?:[sl]30|\d?[._-])", _platform(item)))
 
 
 def landsat_number(item) -> int:
@@ -52,7 +57,7 @@ def s2_band(text: str) -> str:
 def is_band(item, key: str, wanted: str) -> bool:
     """Whether a plain key or a band's name is the number that the item's platform gives a common name."""
     if is_landsat(item):
-        number = re.search(r"(?:^|_)b(\d+)$", key)
+        number = re.search(r"(?:^|_)b0?(\d+)$", key)
         table = LANDSAT_5 if landsat_number(item) <= 7 else LANDSAT_8
         return bool(number) and f"b{number.group(1)}" in (table.get(wanted, "").lower(), wanted)
     return is_sentinel_2(item) and s2_band(key) == s2_band(SENTINEL_2.get(wanted, wanted))

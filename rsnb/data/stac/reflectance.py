@@ -8,9 +8,11 @@ reflectance x 10000 + 1000. Whether that 1000 is still in the pixels depends on 
 | Earth Search v0 and v1 | `...:boa_offset_applied` true (raster:bands may still say -0.1) | 1e-4 | 0 |
 | Earth Search v1 | it is false, baseline from 04.00 on | 1e-4 | -0.1 |
 | Earth Search v1 | it is false, baseline below 04.00 | 1e-4 | 0 |
+| anywhere else | baseline below 04.00 (whatever offset is declared: no such pixels hold the 1000) | 1e-4 | 0 |
 | Earth Search c1, Copernicus STAC | no such flag; scale and offset of raster:bands, bands or asset | said | said |
 | Planetary Computer, OData, v0 | nothing, baseline from 04.00 on | 1e-4 | -0.1 |
-| Planetary Computer, OData, v0 | nothing, baseline below 04.00 | 1e-4 | 0 |
+| Sen2Cor's maps AOT and WVP | an offset (Copernicus declares that of reflectance), or nothing | 1e-3 | 0 |
+| Sentinel-2 or Landsat of other makers (HLS, national archives) | scale and offset if said; HLS | 1e-4 | 0 |
 | Landsat Collection 2 Level 2 | scale and offset, or nothing (USGS, older) | 2.75e-5 | -0.2 |
 | Landsat surface temperature | scale and offset, or nothing | 0.00341802 | 149 (kelvin) |
 | SCL, QA, true colour, Sentinel-1, DEM, anything else | scale and offset if said | 1 | 0 |
@@ -24,12 +26,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import numpy as np
 
 from rsnb.data.stac.assets import BandAsset
 from rsnb.data.stac.matching import item_interval
-from rsnb.data.stac.platforms import SENTINEL_2, is_landsat, is_sentinel_2, plain_key, s2_band
+from rsnb.data.stac.platforms import SENTINEL_2, is_harmonized, is_landsat, is_sentinel_2, plain_key, s2_band
 
 OFFSET_BASELINE = (4, 0)
 OFFSET_DATE = "2022-01-25"
@@ -79,17 +82,21 @@ def scaling_of(item, asset: BandAsset) -> Scaling:
     """
     said_scale, said_offset, nodata = _said(asset)
     name = s2_band(plain_key(asset.key))
-    if is_sentinel_2(item) and (name in _S2_REFLECTANCE or s2_band(asset.name) in _S2_REFLECTANCE):
+    reflects = name in _S2_REFLECTANCE or s2_band(asset.name) in _S2_REFLECTANCE
+    if is_sentinel_2(item) and reflects and _is_of_esa(item):
         return _sentinel_2(item, said_scale, said_offset, 0.0 if nodata is None else nodata)
-    if is_sentinel_2(item) and name in _S2_MAPS and said_scale is None:
+    if is_sentinel_2(item) and name in _S2_MAPS and (said_scale is None or said_offset):
         return Scaling(_S2_MAPS[name], 0.0, 0.0, "maps of Sen2Cor are stored x 1000")
     if said_scale is not None or said_offset is not None:
         return Scaling(1.0 if said_scale is None else said_scale, said_offset or 0.0, nodata, "as the item says")
+    heat = is_landsat(item) and name in ("b10", "b11")
+    if is_harmonized(item) and reflects and not heat:
+        return Scaling(1e-4, 0.0, -9999.0, "Harmonized Landsat Sentinel-2, by its guide")
     if is_landsat(item) and _is_collection_2(item):
-        key = plain_key(asset.key)
-        if re.search(r"sr_b\d+$", key):
+        stem = plain_key(urlsplit(asset.href).path)  # keys are "red" as well as "SR_B4.TIF", file names say it always
+        if re.search(r"sr_b\d+$", stem):
             return Scaling(2.75e-5, -0.2, 0.0, "Landsat Collection 2 surface reflectance, by its guide")
-        if re.search(r"st_b\d+$", key):
+        if re.search(r"st_b\d+$", stem):
             return Scaling(0.00341802, 149.0, 0.0, "Landsat Collection 2 surface temperature, by its guide")
     return Scaling(1.0, 0.0, nodata, "stored as it is")
 
@@ -113,9 +120,9 @@ def _sentinel_2(item, scale: float | None, offset: float | None, nodata: float) 
     flags = [v for k, v in item.properties.items() if k.endswith("boa_offset_applied")]
     if flags and _true(flags[0]):
         return Scaling(scale, 0.0, nodata, "the offset is already applied (boa_offset_applied)")
-    if not flags and offset is not None:
-        return Scaling(scale, offset, nodata, "as the item says")
     baseline = baseline_of(item)
+    if not flags and offset is not None and (baseline is None or baseline >= OFFSET_BASELINE):
+        return Scaling(scale, offset, nodata, "as the item says")
     if baseline is not None:
         text = f"baseline {baseline[0]:02d}.{baseline[1]:02d}"
         late = baseline >= OFFSET_BASELINE
@@ -142,6 +149,13 @@ def _said(asset: BandAsset) -> tuple[float | None, float | None, float | None]:
         return None
 
     return get("scale"), get("offset"), get("nodata")
+
+
+def _is_of_esa(item) -> bool:
+    """ESA's own Level-1C or 2A: others made their numbers from them anew, without the offset."""
+    text = f"{item.collection_id} {item.id} {item.properties.get('product:type')}".lower()
+    made_elsewhere = is_harmonized(item) or re.search(r"(?:^|\s)ga_|_ard_|nbar", text)
+    return not made_elsewhere
 
 
 def _is_collection_2(item) -> bool:

@@ -17,7 +17,7 @@ from rsnb.data.scene_classification import UNCLEAR, clear_from_qa_pixel, clear_m
 from rsnb.data.stac.access import Access
 from rsnb.data.stac.area import parse_bbox
 from rsnb.data.stac.assets import asset_of
-from rsnb.data.stac.grids import aligned_grid, box_in, item_crs, utm_crs
+from rsnb.data.stac.grids import aligned_grid, box_in, is_projected, item_crs, utm_crs
 from rsnb.data.stac.matching import item_interval
 from rsnb.data.stac.reflectance import Scaling, baseline_of, scaling_of
 from rsnb.data.stac.windows import no_georeference_warnings, open_href, read_onto
@@ -166,8 +166,8 @@ def stack_grid(items: Sequence, bands: Sequence[str], options: StackOptions,
     box = box_in(bbox or native.bounds, options.bbox_crs if bbox else native.crs, crs)
     resolution = options.resolution
     if resolution is None:
-        degrees = crs.upper() == "EPSG:4326"
-        resolution = abs(native.transform[0]) if degrees else _nominal(max(native.pixel_size_m), items[0], bands[0])
+        metres = is_projected(crs)
+        resolution = _nominal(max(native.pixel_size_m), items[0], bands[0]) if metres else abs(native.transform[0])
     return aligned_grid(box, crs, float(resolution), native)
 
 
