@@ -118,8 +118,8 @@ class FetchPlan:
     def text(self) -> str:
         """A few lines for people."""
         licence = self.manifest.licence
-        lines = [f"{self.manifest.name}: {self.manifest.title}", f"  folder     {self.folder}",
-                 f"  licence    {', '.join(filter(None, (licence.name, licence.url))) or licence.text or 'none stated'}"]
+        terms = ", ".join(filter(None, (licence.name, licence.url))) or licence.text or "none stated"
+        lines = [f"{self.manifest.name}: {self.manifest.title}", f"  folder     {self.folder}", f"  licence    {terms}"]
         if self.needed:
             size = ("about " if self.rounded else "") + size_text(self.bytes)
             if self.unknown:
