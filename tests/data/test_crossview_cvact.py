@@ -196,6 +196,25 @@ def test_files_that_are_no_list(tmp_path):
             read_act_data(path)
 
 
+def test_a_damaged_compressed_list(tmp_path):
+    path = tmp_path / "ACT_data.mat"
+    savemat(path, values(), do_compression=True)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 0x5A]))  # zlib's check sum of the last field
+    with pytest.raises(InputError, match="no Matlab file that can be read .*incorrect data check"):
+        read_act_data(path)
+
+
+def test_positions_of_which_none_is_known(tmp_path, recwarn):
+    savemat(tmp_path / "ACT_data.mat", values(utm=np.full((5, 2), np.nan)))
+    assert np.isnan(read_act_data(tmp_path / "ACT_data.mat").utm).all() and not recwarn.list
+
+
+def test_pairs_of_both_parts_are_taken_from_the_small_one(anu):
+    index = read_cvact(anu)
+    assert [path.parts[-3] for path in (*index.tile_paths[1:2], *index.panorama_paths[1:2])] == ["ANU_data_small"] * 2
+
+
 def test_a_folder_that_is_no_cvact(tmp_path):
     (tmp_path / "streetview").mkdir()
     with pytest.raises(InputError, match="neither satview_polish nor satview_correct"):

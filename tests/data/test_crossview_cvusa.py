@@ -64,6 +64,23 @@ def test_lists_pictures_and_positions_are_joined_by_id(tree):
     assert index.present.all() and not index.drops and index.tile_extent_m is None
 
 
+def test_only_in_the_whole_list_does_line_n_belong_to_id_n(tree):
+    """Copies with split_locations/train.csv and test.csv, whose lines follow the lists, give no positions by id."""
+    (tree / "split_locations" / "train.csv").write_text(ALL.split("\n", 1)[1])
+    assert read_cvusa(tree).lat_lon.tolist()[2] == [44.750453, -121.224609]
+    (tree / "split_locations" / "all.csv").unlink()
+    index = read_cvusa(tree)
+    assert index.lat_lon is None and any("train.csv is not read" in note for note in index.notes)
+
+
+def test_lists_whose_columns_belong_to_different_pairs(tree):
+    for name in ("train", "val"):
+        path = tree / "splits" / f"{name}-19zl.csv"
+        path.write_text(path.read_text().replace("panos/000", "panos/100"))
+    with pytest.raises(InputError, match="every pair carry different ids.*same number"):
+        read_cvusa(tree)
+
+
 def test_a_split_loads_its_own_pictures_in_its_order(tree):
     train = read_cvusa(tree).split("train")
     assert train.ids == ("0000003", "0000002") and train.splits["train"].tolist() == [0, 1]

@@ -135,6 +135,13 @@ def test_every_camera_model(tmp_path, number, name, count):
     ("images.txt", "1 1 0 0 0 0 0 x 1 a.png\n\n", r"line 1: there is something that is no number"),
     ("images.txt", "1 1 0 0 0 0 0 0 8 a.png\n\n", r"image a.png has camera 8"),
     ("points3D.txt", "1 2 3\n", r"line 1: the row has 3 columns"),
+    ("points3D.txt", "nan 1 2 3 0 0 0 1\n", r"line 1: there is a number nan"),
+    ("points3D.txt", "1 1 2 3 0 0 256 1\n", r"line 1: the colour is 0 0 256"),
+    ("images.txt", "inf 1 0 0 0 0 0 0 1 a.png\n\n", r"line 1: there is a number inf"),
+    ("images.txt", "1 1 0 0 0 0 0 0 1 a.png\n1 nan 7\n", r"line 2: there is a number nan"),
+    ("images.txt", "1 1 0 0 0 0 0 0 1 a.png\n2 1 0 0 0 0 0 0 1 b.png\n", r"line 2: .*may be empty"),
+    ("cameras.txt", "1 PINHOLE 0 10 1 1 2 3\n", r"camera 1 has 0 x 10 pixels"),
+    ("cameras.txt", "1 PINHOLE 20 10 1 -1 2 3\n", r"camera 1 has 20 x 10 pixels and the parameters 1, -1, 2, 3"),
 ])
 def test_text_errors_name_the_line(tmp_path, file, text, message):
     write_text_model(tmp_path)
@@ -142,6 +149,18 @@ def test_text_errors_name_the_line(tmp_path, file, text, message):
     with pytest.raises(InputError, match=message) as raised:
         read_colmap_model(tmp_path)
     assert Path(raised.value.where).name == file
+
+
+def test_damaged_numbers_in_binary_files(tmp_path):
+    write_binary_model(tmp_path)
+    (tmp_path / "cameras.bin").write_bytes(struct.pack("<QiiQQ3d", 1, 1, 0, 20, 10, 1, 2, float("nan")))
+    with pytest.raises(InputError, match="cameras.bin: camera 1 has 20 x 10 pixels and the parameters 1, 2, nan"):
+        read_colmap_model(tmp_path)
+    write_binary_model(tmp_path)
+    row = struct.pack("<Qi7di", 1, 1, 1e200, 0, 0, 0, 0, 0, 0, 1)
+    (tmp_path / "images.bin").write_bytes(row + b"a.png\0" + bytes(8))
+    with pytest.raises(InputError, match=r"images.bin: the pose \[1e\+200"):
+        read_colmap_model(tmp_path)
 
 
 def test_binary_cut_anywhere_is_refused(tmp_path):

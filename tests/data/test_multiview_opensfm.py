@@ -95,8 +95,13 @@ def test_the_largest_reconstruction_and_its_points(tmp_path):
 
 
 @pytest.mark.parametrize(("camera", "shot", "message"), [
-    ({**CAMERA, "focal_x": None}, SHOT, "focal_x is None"),
-    ({**CAMERA, "focal_y": -1}, SHOT, "focal lengths 0.5 and -1"),
+    ({**CAMERA, "focal_x": None}, SHOT, "camera 'c' has no focal length"),
+    ({**CAMERA, "focal_y": -1}, SHOT, "focal_y is -1"),
+    ({**CAMERA, "width": "wide"}, SHOT, "width is 'wide'"),
+    ({**CAMERA, "k1": 10**400}, SHOT, "k1 is 1000"),
+    ("brown", SHOT, "camera 'c' is 'brown', expected an object"),
+    (CAMERA, ["a"], r"shot a.png is \['a'\], expected an object"),
+    (CAMERA, {**SHOT, "camera": {}}, "camera {}, which is not listed"),
     (CAMERA, {**SHOT, "camera": "d"}, "camera 'd', which is not listed"),
     (CAMERA, {**SHOT, "rotation": [1, 2]}, "shot a.png has no rotation"),
     (CAMERA, {**SHOT, "translation": [1, 2, float("nan")]}, "shot a.png has no rotation"),
@@ -105,6 +110,26 @@ def test_bad_entries(tmp_path, camera, shot, message):
     with pytest.raises(InputError, match=message):
         read_opensfm(write(tmp_path, camera, {"a.png": shot}))
     assert not audit_dataset("opensfm", tmp_path).ok
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"points": [1]}, "points is .1., expected an object"),
+    ({"points": {"7": {"coordinates": [1, 2]}}}, "point 7 has no coordinates"),
+    ({"points": {"6": {"coordinates": [1, 2, 3]}, "7": {"color": [1, 2, 3]}}}, "point 7 has no coordinates"),
+    ({"points": {"7": {"coordinates": [1, 2, 3], "color": ["red", 0, 0]}}}, "point 7 has no coordinates"),
+    ({"points": {str(i): {"coordinates": [1, 2, 3, 4]} for i in range(3)}}, "point 0 has no coordinates"),
+    ({"shots": [1]}, "shots is .1., expected an object"),
+    ({"cameras": "c"}, "cameras is 'c', expected an object"),
+    ({"reference_lla": {"latitude": None, "longitude": "east"}}, "reference_lla: longitude is 'east'"),
+    ({"reference_lla": {"latitude": 124.9, "longitude": 60.2}}, "latitude 124.9, longitude 60.2"),
+])
+def test_damaged_parts_are_named(tmp_path, change, message):
+    write(tmp_path)
+    values = json.loads((tmp_path / "reconstruction.json").read_text())
+    (tmp_path / "reconstruction.json").write_text(json.dumps([values[0] | change]))
+    with pytest.raises(InputError, match=message) as error:
+        read_opensfm(tmp_path)
+    assert error.value.mend and "reconstruction.json" in str(error.value.where)
 
 
 def test_no_file(tmp_path):

@@ -111,8 +111,10 @@ def test_splits_by_file_names(tmp_path):
     ({"transform_matrix": [[float("nan")] * 4] * 4}, r"no matrix of finite"),
     ({"file_path": None}, r"frames\[1\] has no file_path"),
     ({"fl_x": "long"}, r"frames\[1\]: fl_x is 'long'"),
-    ({"fl_x": -3}, r"frames\[1\]: the focal lengths are -3"),
+    ({"fl_x": -3}, r"frames\[1\]: fl_x is -3"),
     ({"fl_x": None}, r"frames\[1\]: there is no focal length"),
+    ({"k1": float("inf")}, r"frames\[1\]: k1 is inf"),
+    ({"transform_matrix": [[1e300, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]}, r"no matrix of finite"),
     ({"w": 20}, r"b.png: the picture has 40 x 20 pixels, w and h are 20 x 20: another shape"),
 ])
 def test_bad_frames(tmp_path, change, message):
@@ -123,6 +125,29 @@ def test_bad_frames(tmp_path, change, message):
         assert len(read_transforms_json(tmp_path)) == 2
         return
     with pytest.raises(InputError, match=message):
+        read_transforms_json(tmp_path)
+
+
+def test_fisheyes_by_any_name_and_no_name(tmp_path):
+    frames = [frame("images/a.png")]
+    for name, model in (("RADIAL_FISHEYE", "OPENCV_FISHEYE"), ("opencv_fisheye", "OPENCV_FISHEYE"), (None, "OPENCV")):
+        write(tmp_path, {"fl_x": 30, "k1": 0.1, "camera_model": name}, frames)
+        assert read_transforms_json(tmp_path).distortion[0].model == model
+
+
+def test_splits_that_are_no_lists(tmp_path):
+    write(tmp_path, {"fl_x": 30, "train_filenames": 3}, [frame("images/a.png")])
+    with pytest.raises(InputError, match="train_filenames is no list"):
+        read_transforms_json(tmp_path)
+    write(tmp_path, {"fl_x": 30, "train_filenames": [["images/a.png"]]}, [frame("images/a.png")])
+    assert read_transforms_json(tmp_path).splits == {}
+
+
+def test_two_frames_that_find_one_picture(tmp_path):
+    write(tmp_path, {"fl_x": 30}, [frame("images/a.png")])
+    values = {"fl_x": 30, "frames": [frame("images/left/a.png"), frame("images/right/a.png")]}
+    (tmp_path / "transforms.json").write_text(json.dumps(values))
+    with pytest.raises(InputError, match="a.png: views 'images/left/a' and 'images/right/a' have the same picture"):
         read_transforms_json(tmp_path)
 
 

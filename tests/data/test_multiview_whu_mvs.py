@@ -96,3 +96,9 @@ def test_audit(tmp_path):
     seen = {(f.kind, f.path) for f in audit_dataset("whu_mvs", tmp_path).findings}
     assert {("missing", "scene_009"), ("duplicate", "scene_000"), ("unmatched", "scene_001"),
             ("value", "scene_001/Depths/002.png"), ("unreadable", "scene_001/Depths/001.png")} <= seen
+
+
+def test_a_list_that_is_no_text(tmp_path):
+    (tmp_path / "train.txt").write_bytes(b"\xff\xfe\x00\x80\n")
+    with pytest.raises(InputError, match=r"train.txt, line 1: .* is no scene id"):
+        whu_mvs_lists(tmp_path)

@@ -359,6 +359,35 @@ def test_answers_that_are_errors_name_a_mend_and_keep_the_secret(service, answer
     assert error.value.mend and KEY not in str(error.value) and error.value.__cause__ is None
 
 
+@pytest.mark.parametrize("field", ["geometry", "computed_geometry", "creator", "captured_at", "compass_angle"])
+@pytest.mark.parametrize("value", [None, True, "x", 1e300, -1, [], {}, [1], {"coordinates": ["a", 1]},
+                                   {"coordinates": [float("nan"), 1]}, {"coordinates": [1e9, 1e9]}])
+def test_strange_fields_are_no_place_and_no_date(service, field, value):
+    made, make = service
+    made.pictures = {"1": made.pictures["1"] | {field: value}}
+    provider = make()
+    provider.limit = 10_000
+    if field == "geometry":
+        made.pictures["1"].pop("computed_geometry")
+        with pytest.raises(InputError, match="picture without id or place"):
+            provider.street_view("1")
+        return
+    view = provider.street_view("1")
+    assert abs(view.lat) <= 90 and abs(view.lon) <= 180
+    if field == "creator":
+        assert "Picture by a contributor" in view.terms
+    if field == "captured_at" and value not in (True, -1):
+        assert view.date is None
+
+
+def test_a_broken_cache_is_asked_again(service):
+    made, make = service
+    first = make().street_view(lat=60.1702, lon=24.94)
+    for kept in make().cache.glob("search-*.json"):
+        kept.write_text('{"data": [5]}')
+    assert make().street_view(lat=60.1702, lon=24.94).id == first.id
+
+
 def test_a_picture_that_is_none_is_not_kept(service):
     made, make = service
     made.jpeg = b"<html>expired</html>"

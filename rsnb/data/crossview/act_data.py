@@ -42,7 +42,6 @@ def read_act_data(path: str | Path) -> ActData:
             1..N, an id twice.
     """
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
     path = require_file(path, "Matlab list")
     if path.stat().st_size == 0:
@@ -52,7 +51,7 @@ def read_act_data(path: str | Path) -> ActData:
     except NotImplementedError:
         raise InputError("this is a Matlab file of version 7.3 (HDF5)", where=path,
                          mend="Save it again in Matlab with save(..., '-v7'), or get the published one") from None
-    except (MatReadError, ValueError, TypeError, OSError, EOFError, KeyError, IndexError, UnicodeDecodeError) as error:
+    except Exception as error:  # what scipy raises on damage has no end: zlib.error, UnboundLocalError, MemoryError ...
         raise InputError(f"this is no Matlab file that can be read ({error})", where=path,
                          mend="Fetch ACT_data.mat again") from None
     ids = _ids(path, values)
@@ -98,7 +97,8 @@ def _utm(path: Path, values: dict, n: int) -> tuple[np.ndarray | None, tuple[str
         raise InputError(f"utm is {utm.dtype} of shape {utm.shape}, expected {n} x 2 numbers", where=path,
                          mend="Use the ACT_data.mat that is published with CVACT")
     utm = (utm if utm.shape == (n, 2) else utm.T).astype(np.float64)
-    middle = np.nanmedian(utm, axis=0) if n else np.zeros(2)
+    known = np.isfinite(utm).all(axis=1)
+    middle = np.median(utm[known], axis=0) if known.any() else np.zeros(2)
     if middle[0] > 1e6 and 1e5 < middle[1] < 9e5:
         return utm[:, ::-1].copy(), ("utm stands north before east in the list; turned round",)
     return utm, ()

@@ -108,9 +108,10 @@ def find_files(root: Path) -> CvactFiles:
         for name, found in _TILE_FOLDERS.items():
             if layout in ("", found) and (root / part / name).is_dir():
                 layout = found
-                tiles |= by_id(root / part / name, _TILE)
-                panoramas |= by_id(root / part / "streetview", _PANORAMA)
-                sky |= by_id(root / part / "pano_sky_mask", _PANORAMA)
+                # the first part wins: 8,884 pairs lie in both, and it is the large archive that is often damaged
+                tiles = by_id(root / part / name, _TILE) | tiles
+                panoramas = by_id(root / part / "streetview", _PANORAMA) | panoramas
+                sky = by_id(root / part / "pano_sky_mask", _PANORAMA) | sky
     if layout:
         return CvactFiles(layout, tiles, panoramas, sky)
     cases = {}

@@ -74,6 +74,9 @@ def read_cvusa(root: str | Path, *, absent: Literal["drop", "keep"] = "drop",
                              mend="Give the folder that holds splits/train-19zl.csv and bingmap/19")
     drops: dict[str, list[str]] = {}
     rows, splits = _without_mismatches(rows, splits, drops)
+    if not rows:
+        raise InputError("the tile and the panorama of every pair carry different ids", where=root,
+                         mend="Each line of a list names two pictures of the same number")
     tiles = [listing.first(row.candidates(0, str(root))) for row in rows]
     panoramas = [listing.first(row.candidates(1, str(root))) for row in rows]
     present = np.array([t is not None and p is not None for t, p in zip(tiles, panoramas, strict=True)], bool)
@@ -149,8 +152,11 @@ def find_lists(root: Path) -> tuple[dict[str, Path], Path | None, list[str]]:
         for path in sorted((root / folder).glob("*.csv")) if (root / folder).is_dir() else []:
             with open(path, encoding="utf-8-sig", errors="replace") as file:
                 head = [line.strip().lower() for line in islice(file, 3) if line.strip()]
-            if path.stem.lower() == "all" or (head and re.fullmatch(r"[-+\d.e,;\s]+", head[0])):
+            if path.stem.lower() == "all":
                 positions = positions or path
+                continue
+            if head and re.fullmatch(r"[-+\d.e,;\s]+", head[0]):
+                notes.append(f"{path.name} is not read: only in all.csv line N belongs to id N")
                 continue
             if not any(suffix in line for suffix in PICTURES for line in head) and "19zl" not in path.name:
                 continue  # some other table
@@ -264,7 +270,7 @@ def _label_candidates(row: Row, root: Path):
 
 def _camera_positions(rows: list[Row], table: np.ndarray) -> tuple[np.ndarray, int]:
     """[N, 2] degrees of each row's camera, nan where its id has no line; and how many those are."""
-    number = np.array([int(r.id) if r.id.isdigit() else 0 for r in rows])
+    number = np.array([int(r.id) if r.id.isdecimal() else 0 for r in rows])
     known = (number >= 1) & (number <= len(table))
     lat_lon = np.full((len(rows), 2), np.nan)
     lat_lon[known] = table[number[known] - 1, 2:4]

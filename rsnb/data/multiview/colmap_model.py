@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ MODELS = ((0, "SIMPLE_PINHOLE", 3), (1, "PINHOLE", 4), (2, "SIMPLE_RADIAL", 4), 
           (9, "RADIAL_FISHEYE", 5), (10, "THIN_PRISM_FISHEYE", 12), (11, "RAD_TAN_THIN_PRISM_FISHEYE", 16),
           (12, "SIMPLE_DIVISION", 4), (13, "DIVISION", 5), (14, "SIMPLE_FISHEYE", 3), (15, "FISHEYE", 4),
           (16, "EUCM", 6), (17, "EQUIRECTANGULAR", 2))
+_LARGEST = 1e15  # beyond it a number is damage: what is computed from it would overflow
 _BY_ID = {number: (name, count) for number, name, count in MODELS}
 _BY_NAME = {name: count for _, name, count in MODELS}
 _ONE_FOCAL = ("SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE", "SIMPLE_DIVISION",
@@ -100,12 +102,18 @@ class ColmapModel:
 
     def observed(self, image: ColmapImage) -> tuple[np.ndarray, np.ndarray]:
         """Points [M, 3] that an image sees, and where it saw them, [M, 2] pixels."""
+        if len(self.points) == 0:
+            return np.zeros((0, 3)), np.zeros((0, 2))
+        order, ids = self._sorted
+        place = order[np.minimum(np.searchsorted(ids, image.point_ids), len(ids) - 1)]
+        known = self.point_ids[place] == image.point_ids
+        return self.points[place[known]], image.keypoints[known]
+
+    @cached_property
+    def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
+        """Order of the points by id, and the ids in it: sorted once, not for each image."""
         order = np.argsort(self.point_ids)
-        seen = image.point_ids >= 0
-        place = np.searchsorted(self.point_ids[order], image.point_ids[seen])
-        place = order[np.minimum(place, len(order) - 1)] if len(order) else np.zeros(0, int)
-        known = self.point_ids[place] == image.point_ids[seen] if len(order) else np.zeros(seen.sum(), bool)
-        return self.points[place[known]] if len(order) else np.zeros((0, 3)), image.keypoints[seen][known]
+        return order, self.point_ids[order]
 
 
 def read_colmap_model(folder: str | Path) -> ColmapModel:
@@ -126,6 +134,8 @@ def read_colmap_model(folder: str | Path) -> ColmapModel:
     points_file = folder / f"points3D{kind}"
     read = _Binary if kind == ".bin" else _Text
     cameras = {camera.id: camera for camera in read.cameras(folder / f"cameras{kind}")}
+    for camera in cameras.values():
+        _check_camera(camera, folder / f"cameras{kind}")
     images = tuple(read.images(folder / f"images{kind}"))
     rows = list(read.points(points_file)) if points_file.is_file() else []
     for image in images:
@@ -137,11 +147,23 @@ def read_colmap_model(folder: str | Path) -> ColmapModel:
                        np.array(rgb, np.uint8).reshape(-1, 3), np.array(error, np.float64))
 
 
+def _check_camera(camera: ColmapCamera, path: Path) -> None:
+    spherical = camera.model == "EQUIRECTANGULAR"
+    params = np.array(camera.params)
+    focal = params[:1 if camera.model in _ONE_FOCAL else 2]
+    if not (camera.width > 0 and camera.height > 0 and (np.abs(params) < _LARGEST).all()
+            and (spherical or (focal > 0).all())):
+        raise InputError(f"camera {camera.id} has {camera.width} x {camera.height} pixels and the parameters "
+                         f"{', '.join(f'{v:g}' for v in camera.params)}", where=path,
+                         mend="Sizes and focal lengths are above 0, and all are finite")
+
+
 def pose_from_quaternion(quaternion, translation, where, line: int | None = None) -> np.ndarray:
     """World to camera [4, 4] from w x y z (normalised here) and a translation."""
     q = np.asarray(quaternion, np.float64)
-    length = np.linalg.norm(q)
-    if not (np.isfinite(q).all() and np.isfinite(translation).all() and 0.5 < length < 2):
+    ordinary = (np.abs(q) < 2).all() and (np.abs(translation) < _LARGEST).all()
+    length = np.linalg.norm(q) if ordinary else 0.0
+    if not 0.5 < length < 2:
         raise InputError(f"the pose {q.tolist()}, {list(translation)} is none", where=where, line=line,
                          mend="A rotation is a unit quaternion w x y z; remove this image")
     w, x, y, z = q / length
@@ -212,15 +234,23 @@ class _Text:
                     raise InputError(f"the row has {len(cells)} columns, expected 8 and a track", where=path,
                                      line=number, mend="A row is POINT3D_ID X Y Z R G B ERROR TRACK")
                 values = _floats(cells[:8], path, number)
+                if not all(0 <= value <= 255 for value in values[4:7]):
+                    raise InputError(f"the colour is {' '.join(cells[4:7])}", where=path, line=number,
+                                     mend="R, G and B are whole numbers from 0 to 255")
                 yield int(values[0]), values[1:4], values[4:7], values[7]
 
 
 def _floats(cells: list[str], path: Path, line: int) -> list[float]:
+    """The numbers of a row."""
     try:
-        return [float(cell) for cell in cells]
+        values = [float(cell) for cell in cells]
     except ValueError as error:
         raise InputError(f"there is something that is no number ({error})", where=path, line=line,
-                         mend="Repair the row") from None
+                         mend="Repair the row; below each image comes a row of keypoints, which may be empty") from None
+    bad = next((value for value in values if not abs(value) < _LARGEST), None)
+    if bad is not None:
+        raise InputError(f"there is a number {bad}, expected finite ones", where=path, line=line, mend="Repair the row")
+    return values
 
 
 class _Binary:

@@ -89,7 +89,7 @@ def read_view_split(path: str | Path) -> tuple[tuple[int, ...], ...]:
     for line, text in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
         for cell in text.split("#")[0].split("//")[0].replace(",", " ").split():
             stem = cell.lower().removesuffix(".png").removesuffix(".txt")
-            if not stem.isdigit():
+            if not stem.isdecimal():
                 raise InputError(f"{cell!r} is no view id", where=path, line=line,
                                  mend="The file has pairs of lines: a count, then that many ids")
             numbers.append((line, int(stem)))
@@ -114,7 +114,7 @@ def _split_file(scene: Path) -> Path | None:
 
 def _splits(names: tuple[str, ...], path: Path | None) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
     """The splits by name, and what is odd about them. Views that are not there are left out of every split."""
-    by_id = {int(name): name for name in names if name.isdigit()}
+    by_id = {int(name): name for name in names if name.isdecimal()}
     rule = {"train": [i for i in by_id if i % 2 == 1], "test": [i for i in by_id if i % 2 == 0 and i != REFERENCE]}
     chosen, notes = dict(rule), []
     lists = read_view_split(path) if path is not None else ()

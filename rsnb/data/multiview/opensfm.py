@@ -12,7 +12,6 @@ tells the two apart.
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import numpy as np
 
 from rsnb.data.audit import Audit, Finding, picture_fault
 from rsnb.data.multiview.distortion import SPHERICAL, Distortion
+from rsnb.data.multiview.json_fields import number_of, object_of, positive_number, read_json
 from rsnb.data.multiview.pictures import PictureFolder, duplicate_pictures, picture_size, relative_name
 from rsnb.data.multiview.views import PosedViews
 from rsnb.errors import InputError
@@ -64,17 +64,14 @@ def read_opensfm(root: str | Path, images: str | Path | None = None, reconstruct
     names = [name for name, picture in found.items() if picture is not None]
     sizes = {name: picture_size(found[name]) for name in names}
     cameras = [_camera(whole, shots[name], sizes[name], path, name) for name in names]
-    points = np.array([point["coordinates"] for point in whole.get("points", {}).values()], float).reshape(-1, 3)
-    rgb = np.array([point.get("color", (128, 128, 128)) for point in whole.get("points", {}).values()])
+    points, rgb = _points(whole.get("points", {}), path)
     views = PosedViews(
         name=f"OpenSfM {path.parent.name}", names=tuple(names), image_paths=tuple(found[name] for name in names),
         K=np.array([K for K, _ in cameras]).reshape(-1, 3, 3),
         world_to_cam=np.array([_pose(shots[name], path, name) for name in names]).reshape(-1, 4, 4),
         sizes=np.array([sizes[name] for name in names]).reshape(-1, 2), distortion=tuple(lens for _, lens in cameras),
-        skipped=skipped, georeference=_georeference(whole))
-    if len(points):
-        views = replace(views, points=points, points_rgb=np.clip(rgb, 0, 255).astype(np.uint8))
-    return views
+        skipped=skipped, georeference=_georeference(whole, path))
+    return replace(views, points=points, points_rgb=rgb) if len(points) else views
 
 
 def _file(root: Path) -> Path:
@@ -85,12 +82,16 @@ def _file(root: Path) -> Path:
 
 
 def _load(path: Path) -> list[dict]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"this is no JSON ({error})", where=path, mend="Fetch it again") from None
-    values = [values] if isinstance(values, dict) else values
-    if not isinstance(values, list) or not any(isinstance(v, dict) and v.get("shots") for v in values):
+    """The reconstructions of a file, with the kinds of their parts checked."""
+    values = read_json(path)
+    values = values if isinstance(values, list) else [values]
+    for i, whole in enumerate(values):
+        object_of(whole, f"reconstruction {i}", path)
+        for part in ("cameras", "shots", "points"):
+            object_of(whole.get(part, {}), part, path)
+        for name, shot in whole.get("shots", {}).items():
+            object_of(shot, f"shot {name}", path)
+    if not any(whole.get("shots") for whole in values):
         raise InputError("there is no reconstruction with shots", where=path,
                          mend="Give OpenSfM's reconstruction.json; an empty one means that no pictures were matched")
     return values
@@ -118,37 +119,32 @@ def _pictures(path: Path, root: Path, images: str | Path | None) -> PictureFolde
 
 def _camera(whole: dict, shot: dict, size: tuple[int, int], path: Path, name: str):
     """K [3, 3] for the picture as it is on the disk, and its lens."""
-    camera = whole.get("cameras", {}).get(shot.get("camera"))
+    camera = whole.get("cameras", {}).get(str(shot.get("camera")))
     if camera is None:
         raise InputError(f"shot {name} has camera {shot.get('camera')!r}, which is not listed", where=path,
                          mend="Add it to cameras, or remove the shot")
+    object_of(camera, f"camera {shot['camera']!r}", path)
     kind = str(camera.get("projection_type", "perspective")).lower()
     if kind in _SPHERES:
         return np.full((3, 3), np.nan), Distortion(SPHERICAL)
-    width, height = (float(camera.get(key) or side) for key, side in zip(("width", "height"), size, strict=True))
+    width, height = (positive_number(camera, key, path, side)
+                     for key, side in zip(("width", "height"), size, strict=True))
     if abs(size[1] / height - size[0] / width) > 1.5 / min(width, height, *size):
         raise InputError(f"the picture of shot {name} has {size[0]} x {size[1]} pixels, its camera "
                          f"{width:g} x {height:g}: another shape", where=path, mend="It was cropped or turned")
-    fx = _number(camera, "focal_x" if "focal_x" in camera else "focal", path)
-    fy = _number(camera, "focal_y", path) if "focal_y" in camera else fx
-    if not (fx > 0 and fy > 0):
-        raise InputError(f"camera {shot['camera']!r} has focal lengths {fx} and {fy}", where=path,
-                         mend="They are above 0, in units of the longer side")
+    fx = positive_number(camera, "focal_x" if "focal_x" in camera else "focal", path)
+    fy = positive_number(camera, "focal_y", path, fx)
+    if fx is None:
+        raise InputError(f"camera {shot['camera']!r} has no focal length", where=path,
+                         mend="focal, or focal_x and focal_y, is above 0, in units of the longer side")
     unit = max(size)
-    K = np.array([[fx * unit, 0, size[0] / 2 + _number(camera, "c_x", path, 0.0) * unit],
-                  [0, fy * unit, size[1] / 2 + _number(camera, "c_y", path, 0.0) * unit], [0, 0, 1]])
+    K = np.array([[fx * unit, 0, size[0] / 2 + number_of(camera, "c_x", path, 0.0) * unit],
+                  [0, fy * unit, size[1] / 2 + number_of(camera, "c_y", path, 0.0) * unit], [0, 0, 1]])
     if kind not in _LENSES:
         return K, Distortion(kind.upper())
     model, keys = _LENSES[kind]
-    lens = Distortion(model, tuple(_number(camera, key, path, 0.0) for key in keys))
+    lens = Distortion(model, tuple(number_of(camera, key, path, 0.0) for key in keys))
     return K, None if lens.none else lens
-
-
-def _number(camera: dict, key: str, path: Path, default: float | None = None) -> float:
-    value = camera.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
-        raise InputError(f"a camera's {key} is {value!r}, expected a finite number", where=path, mend="Repair it")
-    return float(value)
 
 
 def _pose(shot: dict, path: Path, name: str) -> np.ndarray:
@@ -169,15 +165,43 @@ def _pose(shot: dict, path: Path, name: str) -> np.ndarray:
     return pose
 
 
-def _georeference(whole: dict) -> Georeference:
+def _points(points: dict, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates [P, 3] float64 and colours [P, 3] uint8."""
+    if not points:
+        return np.zeros((0, 3)), np.zeros((0, 3), np.uint8)
+    try:
+        xyz = np.array([point["coordinates"] for point in points.values()], np.float64)
+        rgb = np.array([point.get("color", (128, 128, 128)) for point in points.values()], np.float64)
+        good = xyz.shape == rgb.shape == (len(points), 3) and np.isfinite(xyz).all() and np.isfinite(rgb).all()
+    except (KeyError, TypeError, ValueError, AttributeError):
+        good = False
+    if not good:
+        name = next((name for name, point in points.items() if not _is_point(point)), "?")
+        raise InputError(f"point {name} has no coordinates and color of three finite numbers each", where=path,
+                         mend="Repair or remove it")
+    return xyz, np.clip(rgb, 0, 255).astype(np.uint8)
+
+
+def _is_point(point) -> bool:
+    try:
+        both = np.array([point["coordinates"], point.get("color", (128, 128, 128))], np.float64)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
+    return both.shape == (2, 3) and bool(np.isfinite(both).all())
+
+
+def _georeference(whole: dict, path: Path) -> Georeference:
     place = whole.get("reference_lla")
     if not isinstance(place, dict) or "latitude" not in place or "longitude" not in place:
         return Georeference()
-    latitude, longitude = float(place["latitude"]), float(place["longitude"])
+    latitude, longitude, altitude = (number_of(place, key, f"{path} reference_lla", 0.0)
+                                     for key in ("latitude", "longitude", "altitude"))
+    if abs(latitude) > 90 or abs(longitude) > 180:
+        raise InputError(f"reference_lla is latitude {latitude:g}, longitude {longitude:g}", where=path,
+                         mend="Give degrees, or remove it: the views then have no place on Earth")
     zone = min(int((longitude + 180) // 6) + 1, 60)
     utm = f"EPSG:{(32600 if latitude >= 0 else 32700) + zone}"
     east, north = transform([longitude, latitude], WGS84, utm)
-    altitude = float(place.get("altitude", 0.0))
     if max(abs(east - round(east)), abs(north - round(north))) < _WHOLE_M:
         return Georeference(utm, (float(round(east)), float(round(north)), altitude))
     crs = f"+proj=tmerc +lat_0={latitude!r} +lon_0={longitude!r} +k=1 +x_0=0 +y_0=0 +datum=WGS84 +units=m +no_defs"

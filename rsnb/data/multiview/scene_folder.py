@@ -46,7 +46,7 @@ def files_of(scene: Path, name: str, suffixes: tuple[str, ...]) -> dict[str, Pat
 
 def view_key(name: str) -> tuple:
     """Sorts 9 before 10, and words after numbers."""
-    return (0, int(name), name) if name.isdigit() else (1, 0, name)
+    return (0, int(name), name) if name.isdecimal() else (1, 0, name)
 
 
 def list_scenes(root: Path) -> dict[str, Path]:
@@ -80,7 +80,7 @@ def find_scene(root: str | Path, scene: str | int | None) -> Path:
     numbered = {int(found[1]): path for name, path in scenes.items() if (found := re.search(r"(\d+)$", name))}
     if wanted in scenes:
         return scenes[wanted]
-    if wanted.isdigit() and int(wanted) in numbered:
+    if wanted.isdecimal() and int(wanted) in numbered:
         return numbered[int(wanted)]
     raise InputError(f"there is no scene {wanted!r}", where=root,
                      mend=f"Choose among {', '.join(list(scenes)[:6])}" if scenes

@@ -10,7 +10,6 @@ angle of view, and are of the size `w` x `h`, which the pictures on the disk may
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import numpy as np
 
 from rsnb.data.audit import Audit, Finding, picture_fault
 from rsnb.data.multiview.distortion import SPHERICAL, Distortion
+from rsnb.data.multiview.json_fields import number_of, positive_number, read_json
 from rsnb.data.multiview.pictures import PictureFolder, duplicate_pictures, picture_size, relative_name
 from rsnb.data.multiview.views import PosedViews, scale_intrinsics
 from rsnb.errors import InputError
@@ -27,6 +27,7 @@ from rsnb.files import require_file
 from rsnb.geometry.poses import invert
 
 PARTS = ("train", "val", "test")
+_FISHEYES = ("OPENCV_FISHEYE", "RADIAL_FISHEYE", "SIMPLE_RADIAL_FISHEYE")
 _MATRIX = "A frame's transform_matrix is camera to world, 4 rows of 4, its rotation orthonormal"
 
 
@@ -93,14 +94,11 @@ def _files(root: Path) -> list[tuple[Path, str | None]]:
 def _frames(files: list[tuple[Path, str | None]]) -> list[Frame]:
     frames = []
     for path, part in files:
-        try:
-            values = json.loads(path.read_text(encoding="utf-8-sig"))
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise InputError(f"this is no JSON ({error})", where=path, mend="Fetch it again") from None
+        values = read_json(path)
         if not isinstance(values, dict) or not isinstance(values.get("frames"), list) or not values["frames"]:
             raise InputError("there is no list of frames", where=path, mend="Give a file of NeRF or nerfstudio")
         shared = {key: value for key, value in values.items() if key != "frames"}
-        listed = {name: p for p in PARTS for name in values.get(f"{p}_filenames") or ()}  # nerfstudio's splits
+        listed = {str(name): p for p in PARTS for name in _listed(values, p, path)}
         for number, frame in enumerate(values["frames"]):
             if not isinstance(frame, dict) or not isinstance(frame.get("file_path"), str):
                 raise InputError(f"frames[{number}] has no file_path", where=path,
@@ -111,6 +109,14 @@ def _frames(files: list[tuple[Path, str | None]]) -> list[Frame]:
     return frames
 
 
+def _listed(values: dict, part: str, path: Path) -> list:
+    """File names of one of nerfstudio's splits."""
+    names = values.get(f"{part}_filenames") or []
+    if not isinstance(names, list):
+        raise InputError(f"{part}_filenames is no list", where=path, mend="Repair or remove it")
+    return names
+
+
 def _matrix(rows, path: Path, number: int) -> np.ndarray:
     try:
         matrix = np.array(rows, np.float64)
@@ -118,7 +124,7 @@ def _matrix(rows, path: Path, number: int) -> np.ndarray:
         matrix = np.zeros(0)
     if matrix.shape == (3, 4):
         matrix = np.vstack([matrix, [0, 0, 0, 1]])
-    if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
+    if matrix.shape != (4, 4) or not (np.abs(matrix) < 1e15).all():
         raise InputError(f"frames[{number}].transform_matrix is no matrix of finite numbers", where=path, mend=_MATRIX)
     turn = matrix[:3, :3]
     determinant = np.linalg.det(turn)
@@ -135,7 +141,7 @@ def _pictures(base: Path, images: str | Path | None) -> PictureFolder:
             raise InputError("there is no such folder of pictures", where=base / images, mend="Name it from the root")
         return PictureFolder([base / images])
     beside = sorted((p for p in base.glob("images*") if p.is_dir()),
-                    key=lambda p: int(p.name[7:]) if p.name[7:].isdigit() else 0)
+                    key=lambda p: int(p.name[7:]) if p.name[7:].isdecimal() else 0)
     return PictureFolder([*beside, base] if beside else [base])
 
 
@@ -165,19 +171,21 @@ def _intrinsics(frame: Frame, size: tuple[int, int], path: Path) -> tuple[np.nda
     values = frame.values
     if str(values.get("camera_model", "")).upper() in ("EQUIRECTANGULAR", "SPHERICAL"):
         return np.full((3, 3), np.nan), Distortion(SPHERICAL)
-    width, height = (_number(values, key, frame) or float(side) for key, side in zip("wh", size, strict=True))
+    width, height = (positive_number(values, key, frame.place, float(side))
+                     for key, side in zip("wh", size, strict=True))
     if abs(size[1] / height - size[0] / width) > 1.5 / min(width, height, *size):
         raise InputError(f"the picture has {size[0]} x {size[1]} pixels, w and h are {width:g} x {height:g}: another "
                          "shape", where=path, mend="Take the pictures that the file was made of, or a smaller copy")
     focal = {}
     for axis, side in (("x", width), ("y", height)):
-        angle = _number(values, f"camera_angle_{axis}", frame)
-        focal[axis] = _number(values, f"fl_{axis}", frame) or (side / 2 / math.tan(angle / 2) if angle else None)
+        angle = positive_number(values, f"camera_angle_{axis}", frame.place)
+        focal[axis] = positive_number(values, f"fl_{axis}", frame.place,
+                                      side / 2 / math.tan(angle / 2) if angle else None)
     if not (focal["x"] or focal["y"]):
         raise InputError("there is no focal length", where=frame.place,
                          mend="Give fl_x and fl_y in pixels, or camera_angle_x in radians")
     fx, fy = focal["x"] or focal["y"], focal["y"] or focal["x"]
-    cx, cy = _number(values, "cx", frame), _number(values, "cy", frame)
+    cx, cy = number_of(values, "cx", frame.place), number_of(values, "cy", frame.place)
     if not (fx > 0 and fy > 0):
         raise InputError(f"the focal lengths are {fx} and {fy}", where=frame.place, mend="They are above 0, in pixels")
     K = np.array([[fx, 0, width / 2 if cx is None else cx], [0, fy, height / 2 if cy is None else cy], [0, 0, 1]])
@@ -185,10 +193,10 @@ def _intrinsics(frame: Frame, size: tuple[int, int], path: Path) -> tuple[np.nda
 
 
 def _lens(frame: Frame) -> Distortion | None:
-    k1, k2, k3, k4, p1, p2 = (_number(frame.values, key, frame) or 0.0 for key in ("k1", "k2", "k3", "k4", "p1", "p2"))
-    model = str(frame.values.get("camera_model", "OPENCV")).upper()
-    fisheye = model == "OPENCV_FISHEYE" or bool(frame.values.get("is_fisheye"))
-    if fisheye:
+    k1, k2, k3, k4, p1, p2 = (number_of(frame.values, key, frame.place, 0.0)
+                              for key in ("k1", "k2", "k3", "k4", "p1", "p2"))
+    model = str(frame.values.get("camera_model") or "OPENCV").upper()
+    if model in _FISHEYES or frame.values.get("is_fisheye") is True:
         return Distortion("OPENCV_FISHEYE", (k1, k2, k3, k4))
     if model not in ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE", "SIMPLE_RADIAL", "RADIAL", "FULL_OPENCV"):
         return Distortion(model)
@@ -196,15 +204,6 @@ def _lens(frame: Frame) -> Distortion | None:
         return Distortion("OPENCV_K4")  # nerfstudio's r^8 term, which OpenCV does not have
     lens = Distortion("OPENCV", (k1, k2, p1, p2, k3))
     return None if lens.none else lens
-
-
-def _number(values: Mapping, key: str, frame: Frame) -> float | None:
-    value = values.get(key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise InputError(f"{key} is {value!r}, expected a finite number", where=frame.place, mend="Repair it")
-    return float(value)
 
 
 def _splits(kept) -> dict[str, tuple[str, ...]]:

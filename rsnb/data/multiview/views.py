@@ -88,6 +88,11 @@ class PosedViews:
         if len(set(self.names)) != n:
             twice = next(name for name in self.names if self.names.count(name) > 1)
             raise InputError(f"view {twice!r} is there twice", where=self.name, mend="Remove one of the two")
+        first: dict[Path, str] = {}
+        for name, path in zip(self.names, self.image_paths, strict=True):
+            if first.setdefault(path, name) != name:
+                raise InputError(f"views {first[path]!r} and {name!r} have the same picture", where=path,
+                                 mend="Put the pictures into the folders that the names say, or remove one view")
 
     def __len__(self) -> int:
         return len(self.names)

@@ -90,7 +90,8 @@ def whu_mvs_lists(root: str | Path) -> dict[str, tuple[str, ...]]:
         if part is None or part in found:
             continue
         names = []
-        for line, text in enumerate(require_file(path).read_text(encoding="utf-8-sig").splitlines(), start=1):
+        lines = require_file(path).read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        for line, text in enumerate(lines, start=1):
             entry = text.strip().strip("/\\,")
             if not entry:
                 continue

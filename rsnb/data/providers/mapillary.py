@@ -93,7 +93,7 @@ class MapillaryProvider:
         """
         check_request(pano_id, lat, lon)
         if pano_id is not None:
-            if not str(pano_id).isdigit():
+            if not str(pano_id).isdecimal():
                 raise InputError(f"{pano_id!r} is no id of Mapillary's", where="street_view",
                                  mend="Ids are numbers, such as 1933525276802129")
             return self._provided(str(pano_id), math.nan)
@@ -131,17 +131,17 @@ class MapillaryProvider:
         query = {"bbox": ",".join(f"{v:.7f}" for v in corners), "fields": ",".join(SEARCH_FIELDS), "limit": str(PAGE)}
         query |= {"is_pano": "true"} if self.panoramas_only else {}
         name = f"search-{hashlib.sha256(json.dumps(query).encode()).hexdigest()[:16]}.json"
-        kept = self._cached(name)
+        kept = _entries(self._cached(name))
         if kept is not None:
-            return kept["data"]
-        entries = self._ask("/images", query).get("data")
-        if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
+            return kept
+        entries = _entries(self._ask("/images", query))
+        if entries is None:
             raise self._strange("a search without data")
         self._keep(name, {"data": [_lasting(e) for e in entries]})
         return entries
 
     def _provided(self, number: str, away: float) -> ProvidedImage:
-        if not number.isdigit():
+        if not number.isdecimal():
             raise self._strange("a picture without id")
         entry = self._cached(f"{number}.json") or self._ask(f"/{number}", {"fields": ",".join(FIELDS)})
         place = _place(entry)
@@ -152,17 +152,16 @@ class MapillaryProvider:
             self._fetch_picture(entry, picture)
         if self._cached(f"{number}.json") is None:
             self._keep(f"{number}.json", _lasting(entry))
-        angle = next((entry[k] for k in ("computed_compass_angle", "compass_angle")
-                      if isinstance(entry.get(k), int | float)), math.nan)
-        taken = entry.get("captured_at")
-        by = (entry.get("creator") or {}).get("username", "a contributor")
+        angle = next((entry[k] for k in ("computed_compass_angle", "compass_angle") if _is_number(entry.get(k))),
+                     math.nan)
+        creator = entry.get("creator")
+        by = (creator.get("username") if isinstance(creator, dict) else None) or "a contributor"
         source = f"https://www.mapillary.com/app/?pKey={number}"
         panorama = bool(entry.get("is_pano"))
         return ProvidedImage(
             _decode(picture.read_bytes(), picture), "panorama" if panorama else "pinhole", number, *place,
             math.radians(angle % 360.0), away, source, f"Picture by {by} on {source}. {TERMS}",
-            datetime.fromtimestamp(taken / 1000, UTC).isoformat() if isinstance(taken, int | float) else None,
-            2 * math.pi if panorama else None)
+            _date(entry.get("captured_at")), 2 * math.pi if panorama else None)
 
     def _fetch_picture(self, entry: dict, path: Path) -> None:
         address = entry.get("thumb_2048_url")  # not in answers from the cache: it would have expired
@@ -256,13 +255,33 @@ def _lasting(entry: dict) -> dict:
     return {name: entry[name] for name in FIELDS if name in entry and not name.startswith("thumb")}
 
 
+def _entries(answer: dict | None) -> list[dict] | None:
+    """The pictures of a search's answer, None where it is none."""
+    data = answer.get("data") if isinstance(answer, dict) else None
+    return data if isinstance(data, list) and all(isinstance(e, dict) for e in data) else None
+
+
 def _place(entry: dict) -> tuple[float, float] | None:
     """(lat, lon) of an answer; GeoJSON has the longitude first."""
     for field in ("computed_geometry", "geometry"):
-        point = (entry.get(field) or {}).get("coordinates") if isinstance(entry, dict) else None
-        if isinstance(point, list) and len(point) >= 2 and all(isinstance(v, int | float) for v in point[:2]):
+        geometry = entry.get(field)
+        point = geometry.get("coordinates") if isinstance(geometry, dict) else None
+        if isinstance(point, list) and len(point) >= 2 and all(_is_number(v) for v in point[:2]) \
+                and abs(point[0]) <= 180 and abs(point[1]) <= 90:
             return float(point[1]), float(point[0])
     return None
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
+
+
+def _date(milliseconds) -> str | None:
+    """ISO 8601 of a time since 1970."""
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat()
+    except (TypeError, ValueError, OverflowError, OSError):
+        return None
 
 
 def _decode(data: bytes, where) -> np.ndarray:
