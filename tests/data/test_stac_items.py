@@ -28,6 +28,7 @@ from rsnb.data.stac.items import (
     thumbnail_href,
 )
 from rsnb.data.stac.reflectance import baseline_of, scaling_of
+from rsnb.data.stac.search import search
 from rsnb.errors import InputError
 
 # id -> (baseline, boa_offset_applied, declared offset, offset that a reader must add)
@@ -336,6 +337,30 @@ def test_files_that_hold_no_items_are_refused(tmp_path):
     path.write_text('{"type": "FeatureCollection", "features": [{"type": "Feature", "id": "half"}]}')
     with pytest.raises(InputError, match="items.json: item half is no STAC item"):
         read_items(path)
+
+
+@pytest.mark.parametrize("place, field, value", [
+    ("asset", "roles", "data"), ("asset", "roles", [3]), ("asset", "type", ["image/tiff"]), ("asset", "bands", ["red"]),
+    ("asset", "raster:bands", {"scale": 1}), ("asset", "proj:transform", ["a"]), ("asset", "alternate", "s3"),
+    ("item", "bbox", [0, 0, "1", 1]), ("item", "collection", 7),
+])
+def test_fields_of_another_kind_are_named_and_cost_one_item_alone(tmp_path, place, field, value):
+    good = _sentinel_2({}).to_dict()
+    bad = copy.deepcopy(good) | {"id": "bad"}
+    (bad["assets"]["B04"] if place == "asset" else bad)[field] = value
+    path = tmp_path / "found.json"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [good, bad]}))
+    with pytest.raises(InputError, match=f"found.json: item bad is no STAC item.*{field}"):
+        read_items(path)
+    folder = tmp_path / "static"
+    folder.mkdir()
+    for feature in (good, bad):
+        (folder / f"{feature['id']}.json").write_text(json.dumps(feature))
+    (folder / "catalog.json").write_text(json.dumps({
+        "type": "Catalog", "stac_version": "1.0.0", "id": "c", "description": "c",
+        "links": [{"rel": "item", "href": f"./{name}.json"} for name in ("bad", good["id"])]}))
+    found = search(folder)
+    assert [item.id for item in found.items] == [good["id"]] and any("left out" in note for note in found.notes)
 
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(1000)

@@ -8,6 +8,7 @@ with the platform in hand: B4 is red on Sentinel-2 and Landsat 8, near infrared 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -92,11 +93,11 @@ def pixel_size_m(item, asset) -> float | None:
     in_metres = code is None or is_projected(code)
     for value in (raster.get("spatial_resolution"), raster.get("raster:spatial_resolution"),
                   fields.get("raster:spatial_resolution"), in_title and in_title.group(1),
-                  abs(transform[0]) if transform and in_metres else None, fields.get("gsd"), fields.get("eo:gsd"),
-                  item.properties.get("gsd"), item.properties.get("eo:gsd")):
+                  transform[0] if transform and in_metres else None, fields.get("gsd"),
+                  fields.get("eo:gsd"), item.properties.get("gsd"), item.properties.get("eo:gsd")):
         try:
-            if value:
-                return float(value)
+            if value and math.isfinite(float(value)):
+                return abs(float(value))
         except (TypeError, ValueError):
             continue
     return None
@@ -163,12 +164,12 @@ def _href(item, asset) -> str:
 def _bands(item, asset) -> list[dict]:
     """Bands of an asset by any version of STAC: `bands` (1.1), `eo:bands`, or numbers into the item's `eo:bands`."""
     fields = asset.extra_fields
-    of_item = item.properties.get("eo:bands") or item.properties.get("bands") or []
+    of_item = [b for b in item.properties.get("eo:bands") or () if isinstance(b, dict)]
     bands = []
     for band in fields.get("bands") or fields.get("eo:bands") or []:
         if isinstance(band, dict):
             bands.append(band)
-        elif isinstance(band, int) and band < len(of_item):
+        elif isinstance(band, int) and 0 <= band < len(of_item):
             bands.append(of_item[band])
     return bands
 
@@ -176,4 +177,4 @@ def _bands(item, asset) -> list[dict]:
 def _common_name(band: dict) -> str | None:
     name = band.get("eo:common_name") or band.get("common_name")
     # "rededge" stands for three or four bands of Sentinel-2 alike: it names none of them
-    return None if not name or name == "rededge" else SYNONYMS.get(name.lower(), name.lower())
+    return None if not isinstance(name, str) or name in ("", "rededge") else SYNONYMS.get(name.lower(), name.lower())

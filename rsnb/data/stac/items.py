@@ -14,6 +14,11 @@ from rsnb.errors import InputError
 from rsnb.files import require_file
 
 THUMBNAIL_LIMIT = 4_000_000  # bytes
+# Kind of a field and of what is in it, for fields whose wrong kind would stop a whole batch.
+KINDS = {"id": (str, None), "collection": (str, None), "bbox": (list, (int, float)), "href": (str, None),
+         "type": (str, None), "roles": (list, str), "alternate": (dict, None), "bands": (list, (dict, int)),
+         "eo:bands": (list, (dict, int)), "raster:bands": (list, dict), "proj:transform": (list, (int, float)),
+         "proj:shape": (list, (int, float))}
 
 
 def read_items(path: str | Path) -> tuple:
@@ -23,8 +28,6 @@ def read_items(path: str | Path) -> tuple:
         InputError: naming the file and, where it is one of several, the item: no JSON, no items, or an item that lacks
             what STAC asks for.
     """
-    import pystac
-
     from rsnb.data.stac.odata import adopt_eodag, is_odata, parse_odata
 
     path = require_file(path, "item file")
@@ -38,16 +41,52 @@ def read_items(path: str | Path) -> tuple:
     features = values.get("features") if isinstance(values, dict) and "features" in values else [values]
     items = []
     for number, feature in enumerate(features or []):
+        name = feature.get("id", f"number {number}") if isinstance(feature, dict) else f"number {number}"
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # pystac tells what it could not bring to its newest version
-                item = pystac.Item.from_dict(feature, href=str(path))
-        except Exception as error:  # pystac raises whatever the gap happens to cause
-            name = feature.get("id", f"number {number}") if isinstance(feature, dict) else f"number {number}"
-            raise InputError(f"item {name} is no STAC item ({type(error).__name__}: {error})", where=path,
-                             mend="A STAC item is a GeoJSON Feature with id, properties and assets") from None
-        items.append(adopt_eodag(item))
+            items.append(adopt_eodag(parse_item(feature, str(path))))
+        except InputError as error:
+            raise InputError(f"item {name} is no STAC item: {error.what}", where=path, mend=error.mend) from None
     return tuple(items)
+
+
+def parse_item(feature: dict, href: str | None = None):
+    """A `pystac.Item` of decoded JSON, which is taken over; `href` is its own place, for relative hrefs.
+
+    Raises:
+        InputError: it lacks what STAC asks for, or a field that is used here is of another kind.
+    """
+    import pystac
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pystac tells what it could not bring to its newest version
+            item = pystac.Item.from_dict(feature, href=href, preserve_dict=False)
+    except Exception as error:  # pystac raises whatever the gap happens to cause
+        text = (str(error).strip().splitlines() or [""])[0][:160]
+        raise InputError(f"{type(error).__name__}: {text}", where="item",
+                         mend="A STAC item is a GeoJSON Feature with id, properties and assets") from None
+    return require_kinds(item)
+
+
+def require_kinds(item):
+    """The item itself, where the fields that are used here are of the kind that STAC says.
+
+    Raises:
+        InputError: naming item and field.
+    """
+    places = {f"assets.{key}": {"href": asset.href, "type": asset.media_type, "roles": asset.roles,
+                                **asset.extra_fields} for key, asset in item.assets.items()}
+    places["properties"] = item.properties
+    places["item"] = {"id": item.id, "collection": item.collection_id, "bbox": item.bbox}
+    for place, fields in places.items():
+        for name, (kind, inner) in KINDS.items():
+            value = fields.get(name)
+            if value is None:
+                continue
+            if not isinstance(value, kind) or (inner and not all(isinstance(part, inner) for part in value)):
+                raise InputError(f"{place}.{name} is {str(value)[:60]!r}", where=str(item.id),
+                                 mend="Tell whoever runs the catalogue")
+    return item
 
 
 def is_item_file(path: str | Path) -> bool:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from rsnb.data.stac.catalogues import Catalogue, collections_of, find_catalogue
 from rsnb.data.stac.connect import OpenCatalogue, open_catalogue, stac_errors
-from rsnb.data.stac.items import is_item_file, read_items
+from rsnb.data.stac.items import is_item_file, parse_item, read_items
 from rsnb.data.stac.matching import Matcher, sort_items
 from rsnb.data.stac.options import SearchOptions
-from rsnb.data.stac.static import containers, first_line, items_of
+from rsnb.data.stac.static import containers, items_of
 from rsnb.errors import InputError
 
 # Where the server cannot sort or filter, so many items are looked at before giving up on the rest.
@@ -251,15 +251,11 @@ def _pages(client, parameters: dict) -> Iterator[dict]:
 
 
 def _item(feature: dict, gathered: _Gathered):
-    import pystac
-
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pystac tells what it could not bring to its newest version
-            return pystac.Item.from_dict(feature, preserve_dict=False)
-    except Exception as error:  # one bad item of a page is no reason to lose the others
+        return parse_item(feature)
+    except InputError as error:  # one bad item of a page is no reason to lose the others
         name = feature.get("id", "an item") if isinstance(feature, dict) else "an item"
-        gathered.notes.append(f"{name} is no valid item and was left out ({first_line(error)})")
+        gathered.notes.append(f"{name} is no valid item and was left out ({error.what})")
         return None
 
 

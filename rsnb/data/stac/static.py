@@ -5,6 +5,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 
+from rsnb.data.stac.items import require_kinds
+from rsnb.errors import InputError
+
 
 def static_io(api_io):
     """A `pystac.StacIO` with the time limits and retries of a `pystac_client.StacApiIO`.
@@ -42,7 +45,11 @@ def containers(root, notes: list[str]) -> Iterator:
 
 def items_of(container, notes: list[str]) -> Iterator:
     """The `pystac.Item`s that a catalogue or collection links to; one that cannot be read is noted."""
-    yield from _resolved(container, "item", notes)
+    for item in _resolved(container, "item", notes):
+        try:
+            yield require_kinds(item)
+        except InputError as error:
+            notes.append(f"{item.id} was left out ({error.what})")
 
 
 def _resolved(container, rel: str, notes: list[str]) -> Iterator:
