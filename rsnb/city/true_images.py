@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -47,26 +47,36 @@ def place_truth(folder: str | Path, place: str) -> SeriesTruth:
     return load_truth(path)
 
 
-def at_overpass(date) -> np.datetime64:
+def at_overpass(when) -> np.datetime64:
     """A date in UTC, seconds: with its own time, or the hour of the satellite's pass on a day without one.
 
     Args:
-        date: a `datetime` (UTC where it names no zone), a numpy date, or text such as 2022-06-20 or
-            2022-06-20T09:50:31Z.
+        when: a `date`, a `datetime` (UTC where it names no zone), a numpy date, or ISO 8601 text such as 2022-06-20 or
+            2022-06-20T12:50:31+03:00.
 
     Raises:
         InputError: no date.
     """
-    if isinstance(date, datetime):
-        date = date.astimezone(UTC).replace(tzinfo=None) if date.tzinfo else date
-    try:
-        date = np.datetime64(date.removesuffix("Z") if isinstance(date, str) else date)
-    except ValueError:
-        raise InputError(f"{date!r} is no date", where="date", mend="Write it like 2022-06-20") from None
-    if np.isnat(date):
+    if when is None or when == "" or (isinstance(when, np.datetime64) and np.isnat(when)):
         raise InputError("the date is missing", where="date", mend="Give one, for example 2022-06-20")
-    whole_day = np.datetime_data(date)[0] in ("Y", "M", "W", "D")
-    return date.astype("datetime64[s]") + (OVERPASS if whole_day else np.timedelta64(0, "s"))
+    moment = _parsed(when) if isinstance(when, str) else when
+    if isinstance(moment, datetime) and moment.tzinfo:
+        moment = moment.astimezone(UTC).replace(tzinfo=None)
+    if not isinstance(moment, date | np.datetime64):
+        raise InputError(f"{when!r} is no date", where="date", mend="Write it like 2022-06-20")
+    moment = np.datetime64(moment)
+    whole_day = np.datetime_data(moment)[0] in ("Y", "M", "W", "D")
+    return moment.astype("datetime64[s]") + (OVERPASS if whole_day else np.timedelta64(0, "s"))
+
+
+def _parsed(text: str) -> date | datetime | None:
+    """A day, or a moment, of ISO 8601; None for other text. numpy would read 20220620 as a year."""
+    for kind in (date, datetime):
+        try:
+            return kind.fromisoformat(text.strip())
+        except ValueError:
+            continue
+    return None
 
 
 def true_shifts(folder: str | Path, names, place: str = "") -> np.ndarray:

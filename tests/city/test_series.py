@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 
 import numpy as np
 import pyproj
@@ -190,10 +190,15 @@ def test_a_day_without_a_time_means_the_hour_of_the_pass():
     assert str(at_overpass("2022-06-20T03:04Z")) == "2022-06-20T03:04:00"
     east = timezone(timedelta(hours=3))
     assert str(at_overpass(datetime(2022, 6, 20, 12, 30, tzinfo=east))) == "2022-06-20T09:30:00"
-    with pytest.raises(InputError, match="is no date"):
-        at_overpass("midsummer")
-    with pytest.raises(InputError, match="date is missing"):
-        at_overpass("NaT")
+    assert str(at_overpass("2022-06-20T12:30:00.5+03:00")) == "2022-06-20T09:30:00"
+    assert str(at_overpass("20220620")) == "2022-06-20T09:50:00"  # numpy takes this for a year
+    assert str(at_overpass(date(2022, 6, 20))) == str(at_overpass(np.datetime64("2022-06-20"))) == "2022-06-20T09:50:00"
+    for wrong in ("midsummer", "now", "2022-02-30", 20220620, [1]):
+        with pytest.raises(InputError, match="is no date"):
+            at_overpass(wrong)
+    for none in (None, "", np.datetime64("NaT")):
+        with pytest.raises(InputError, match="date is missing"):
+            at_overpass(none)
 
 
 # --- the place
