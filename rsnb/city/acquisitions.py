@@ -16,6 +16,7 @@ from rsnb.errors import InputError
 NATIVE_M = {"coastal": 60, "nir09": 60, "blue": 10, "green": 10, "red": 10, "nir": 10} | dict.fromkeys(
     ("rededge1", "rededge2", "rededge3", "nir08", "swir16", "swir22"), 20)
 REVISIT_DAYS = 5
+_PASS_DAY = np.datetime64("2021-08-10")  # Sentinel-2B, relative orbit 79; five days later comes 2A on it
 OVERPASS = np.timedelta64(9 * 3600 + 50 * 60, "s")  # UTC, over Helsinki
 LOWEST_SUN_DEG = 17.0
 
@@ -59,13 +60,38 @@ class Observation:
     clouds: CloudCover
     day: TrueDay
 
+    @property
+    def cloud_layers(self) -> np.ndarray:
+        """[4, h, w] uint8, the truth in 10 m pixels: cloud, cloud shadow (0, 1), opacity x 200, shade x 200."""
+        clouds = self.clouds
+        return np.stack([clouds.cloud, clouds.shadow, np.round(200 * clouds.opacity),
+                         np.round(200 * clouds.shade)]).astype(np.uint8)
+
+    @property
+    def record(self) -> dict:
+        """What the evaluation may know of the pass, as JSON values."""
+        return {"date": str(self.acquisition.date), "platform": self.acquisition.platform,
+                "shift_px_right_down": self.acquisition.shift_px, "cloud_height_m": round(self.clouds.height_m, 2),
+                "cloud_share": round(float(self.clouds.cloud.mean()), 4),
+                "shadow_share": round(float(self.clouds.shadow.mean()), 4)}
+
+
+def check_weather(covers: tuple[float, ...], shift_px: float, where: str) -> None:
+    """Refuses cloud covers and a misregistration that no series can have, with an `InputError`."""
+    if not (isinstance(covers, tuple | list) and covers and all(
+            isinstance(c, int | float) and 0 <= c <= 1 for c in covers)):
+        raise InputError(f"covers are {covers!r}", where=where, mend="Give shares from 0 to 1, one for each date")
+    if not 0 <= shift_px <= 5:
+        raise InputError(f"shift_px is {shift_px}", where=where, mend="Use 0 to 5 pixels")
+
 
 def plan_acquisitions(place: tuple[float, float], start, stop, covers: tuple[float, ...], shift_px: float,
                       seed: tuple[int, ...]) -> tuple[Acquisition, ...]:
     """Irregular dates of a five-day revisit, one for each cloud cover.
 
-    The time from start to stop is cut into as many parts as there are covers; in each part one of the passes with
-    enough sun is taken, so some gaps are short and some, like a northern winter, are long.
+    The calendar is the real one of one orbit over Helsinki, so all series of the city know the same passes. The time
+    from start to stop is cut into as many parts as there are covers; in each part one of the passes with enough sun is
+    taken, so some gaps are short and some, like a northern winter, are long.
 
     Args:
         place: (latitude, longitude), degrees.
@@ -78,11 +104,10 @@ def plan_acquisitions(place: tuple[float, float], start, stop, covers: tuple[flo
         InputError: too few passes by daylight.
     """
     rng = np.random.default_rng([*seed, 71])
-    first = np.datetime64(start, "D").astype("datetime64[s]") + OVERPASS
-    last = np.datetime64(stop, "D").astype("datetime64[s]") + OVERPASS
-    count = max(int((last - first) / np.timedelta64(86400, "s")) // REVISIT_DAYS + 1, 0)
-    passes = first + np.arange(count) * np.timedelta64(86400 * REVISIT_DAYS, "s")
-    lit = [k for k, d in enumerate(passes) if np.degrees(sun_position(d, *place).elevation) > LOWEST_SUN_DEG]
+    first, last = (int((np.datetime64(d, "D") - _PASS_DAY) / np.timedelta64(1, "D")) for d in (start, stop))
+    passes = {k: (_PASS_DAY + k * REVISIT_DAYS).astype("datetime64[s]") + OVERPASS
+              for k in range(-(-first // REVISIT_DAYS), last // REVISIT_DAYS + 1)}
+    lit = [k for k, d in passes.items() if np.degrees(sun_position(d, *place).elevation) > LOWEST_SUN_DEG]
     if len(lit) < len(covers):
         raise InputError(f"{len(covers)} dates are asked for, but from {start} to {stop} there are {len(lit)} passes "
                          f"with the sun above {LOWEST_SUN_DEG:.0f} degrees", where="dates",
@@ -92,8 +117,8 @@ def plan_acquisitions(place: tuple[float, float], start, stop, covers: tuple[flo
     for k, cover in zip(chosen, rng.permutation(covers), strict=True):
         date = passes[k] + np.timedelta64(int(rng.integers(0, 900)), "s")
         plan.append(Acquisition(
-            date, f"sentinel-2{'ab'[k % 2]}", float(cover), 0.25 if 0.1 < cover < 0.5 else 0.0,
-            tuple(float(v) for v in np.round(rng.uniform(-shift_px, shift_px, 2), 4)), (*seed, 72, k)))
+            date, f"sentinel-2{'ba'[k % 2]}", float(cover), 0.25 if 0.1 < cover < 0.5 else 0.0,
+            tuple(float(v) for v in np.round(rng.uniform(-shift_px, shift_px, 2), 4)), (*seed, 72, k % 2**32)))
     return tuple(plan)
 
 

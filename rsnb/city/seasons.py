@@ -2,7 +2,8 @@
 
 A surface's reflectance in a band is `mean + swing cos(2 pi (day - peak_day) / 365.25)`, times a slow trend. A field is
 harvested on a day of the year and shows stubble until it is sown; a building site or a new roof comes on one day and
-stays. The end members are round numbers of the size that field spectra of such surfaces have.
+stays. The end members are round numbers of the size that field spectra of such surfaces have. One cosine a year makes
+spring softer and earlier than it is at 60 degrees north, and there is no snow.
 """
 
 from __future__ import annotations

@@ -35,6 +35,9 @@ class Sensor:
         return image + rng.standard_normal(image.shape, dtype=np.float32) * (self.noise + self.gain_noise * image)
 
 
+HIGH_RESOLUTION = Sensor(fwhm_px=1.3, noise=0.0008, gain_noise=0.003)  # of the 1.5 m pictures, SPOT-like
+
+
 def sampling_matrix(n_fine: int, n_pixels: int, fwhm_px: float = 0.0, shift_px: float = 0.0) -> sparse.csr_array:
     """[n_pixels, n_fine] float32 weights that turn n_fine cells of a line into n_pixels over the same length.
 

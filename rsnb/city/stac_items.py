@@ -78,7 +78,7 @@ def s2_properties(date, platform: str, sun_deg: tuple[float, float], scl: np.nda
 
 def _product_uri(date, platform: str, baseline: str) -> str:
     moment = str(date).replace("-", "").replace(":", "")
-    return (f"S2{platform[-1].upper()}_MSIL2A_{moment}_N{baseline.replace('.', '')}_R036_T{''.join(TILE)}_{moment}"
+    return (f"S2{platform[-1].upper()}_MSIL2A_{moment}_N{baseline.replace('.', '')}_R079_T{''.join(TILE)}_{moment}"
             ".SAFE")
 
 

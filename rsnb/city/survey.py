@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 
-from rsnb.city.district import District, build_district
+from rsnb.city.district import District
 from rsnb.city.grids import Grid
 from rsnb.city.landscape import Landscape, landscape_table
 from rsnb.city.options import BUILDING, CAR, GRASS, TREE, WATER, CityOptions
@@ -14,12 +12,6 @@ from rsnb.city.seasons import SPECTRA, SurfaceTable, between, painted
 from rsnb.city.series import SeriesTruth
 from rsnb.city.terrain import natural_height
 from rsnb.city.truth import top_surface
-
-
-@lru_cache(maxsize=1)
-def district_with_belt(options: CityOptions, index: tuple[int, int]) -> District:
-    """`build_district` with its belt; the last one is kept, for a session writes more than one series of it."""
-    return build_district(options, index, belt=True)
 
 
 def build_truth(grid: Grid, landscape: Landscape, district: District | None = None,
@@ -35,12 +27,11 @@ def build_truth(grid: Grid, landscape: Landscape, district: District | None = No
     x, y = grid.model_xy()
     options = city if district is None else district.options
     key = np.empty(grid.shape, np.int64)
-    above, brightness = np.empty(grid.shape, np.float32), np.empty(grid.shape, np.float32)
+    height, brightness = np.empty(grid.shape, np.float32), np.empty(grid.shape, np.float32)
     for top in range(0, grid.shape[0], 64):  # a strip's temporaries stay in the cache
         part = slice(top, top + 64)
-        key[part], above[part], brightness[part] = landscape(x[part], y[part])
-    hills = natural_height(options, x[::8, ::8], y[::8, ::8]).repeat(8, 0).repeat(8, 1)
-    height = (hills[: grid.shape[0], : grid.shape[1]] + above).astype(np.float32)
+        key[part], above, brightness[part] = landscape(x[part], y[part])
+        height[part] = natural_height(options, x[part], y[part]) + above
     keys, surface = np.unique(key, return_inverse=True)
     surface = surface.reshape(grid.shape).astype(np.int32)
     table, facing = landscape_table(keys), np.zeros((2, *grid.shape), np.float32)

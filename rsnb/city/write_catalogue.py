@@ -24,14 +24,15 @@ from pathlib import Path
 import numpy as np
 
 from rsnb.city import stac_items as stac
-from rsnb.city.acquisitions import NATIVE_M, Acquisition, Observation, observe, plan_acquisitions
+from rsnb.city.acquisitions import NATIVE_M, Acquisition, check_weather, observe, plan_acquisitions
+from rsnb.city.district import shared_district
 from rsnb.city.grids import Grid
 from rsnb.city.landscape import Landscape
 from rsnb.city.options import CORE_M, GEOREFERENCE, CityOptions, check_index, core_bounds
-from rsnb.city.sensor import Sensor, nearest, sample, sampling_matrix
+from rsnb.city.sensor import HIGH_RESOLUTION, Sensor, nearest, sample, sampling_matrix
 from rsnb.city.series import SeriesTruth, band_numbers
 from rsnb.city.store import ensure_built
-from rsnb.city.survey import build_truth, district_with_belt
+from rsnb.city.survey import build_truth
 from rsnb.city.true_images import at_overpass
 from rsnb.errors import InputError
 from rsnb.files import atomic_path, write_text
@@ -79,15 +80,16 @@ class CatalogueOptions:
         band_numbers(self.bands)
         for date in (self.start, self.stop, *self.high_resolution_dates):
             at_overpass(date)
-        if self.pixels % 6 or self.pixels < 24:
-            raise InputError(f"pixels is {self.pixels}", where="CatalogueOptions", mend="Use a multiple of 6 above 23")
+        check_weather(self.covers, self.shift_px, "CatalogueOptions")
+        if not isinstance(self.pixels, int) or self.pixels % 6 or self.pixels < 24:
+            raise InputError(f"pixels is {self.pixels!r}", where="CatalogueOptions", mend="Use a multiple of 6 from 24")
+        if not isinstance(self.high_pixels, int) or self.high_pixels < 32:
+            raise InputError(f"high_pixels is {self.high_pixels!r}", where="CatalogueOptions", mend="Use 32 or more")
         if not 0.5 <= self.fine_m <= 5.0:
             raise InputError(f"fine_m is {self.fine_m}", where="CatalogueOptions", mend="Use 0.5 to 5 m")
         if not {"red", "green", "blue"} <= set(self.bands):
             raise InputError(f"bands are {', '.join(self.bands)}", where="CatalogueOptions",
                              mend="red, green and blue must be among them")
-        if not self.covers or not all(0 <= c <= 1 for c in self.covers):
-            raise InputError(f"covers are {self.covers}", where="CatalogueOptions", mend="Give shares from 0 to 1")
 
 
 def ensure_catalogue(root: str | Path, options: CatalogueOptions = CatalogueOptions()) -> Path:
@@ -97,7 +99,7 @@ def ensure_catalogue(root: str | Path, options: CatalogueOptions = CatalogueOpti
 
 def write_catalogue(folder: Path, options: CatalogueOptions) -> None:
     """Write all files into an existing folder."""
-    district = district_with_belt(options.city, check_index(options.district))
+    district = shared_district(options.city, check_index(options.district), belt=True)
     landscape = Landscape(options.city.seed, district.bounds)
     wide, near = _grids(options)
     district.scene  # built once, before two threads ask for it  # noqa: B018
@@ -107,7 +109,7 @@ def write_catalogue(folder: Path, options: CatalogueOptions) -> None:
             truth.save(folder / "truth" / name / "scene.npz")
         collections = [
             _write_series(folder, far, options, pool),
-            _write_collection(folder, "dem", "Copernicus-like DEM GLO-30", "Heights of the city's surface, 1 x 1.5 arc "
+            _write_collection(folder, "dem", "Copernicus-like DEM GLO-30", "Heights of the city's surface, 1 x 2 arc "
                               "seconds", [_write_dem(folder, far)]),
             _write_collection(folder, "high", "High-resolution pictures", "Red, green, blue and near infrared at 1.5 m",
                               [_write_high(folder, close, date, options) for date in options.high_resolution_dates])]
@@ -132,8 +134,8 @@ def _grids(options: CatalogueOptions) -> tuple[Grid, Grid]:
 
 def _write_series(folder: Path, truth: SeriesTruth, options: CatalogueOptions, pool) -> dict:
     lon, lat = truth.grid.centre_lonlat
-    plan = plan_acquisitions((lat, lon), options.start, options.stop, options.covers, options.shift_px,
-                             (options.city.seed, *options.district, 91))
+    plan = plan_acquisitions((lat, lon), at_overpass(options.start), at_overpass(options.stop), options.covers,
+                             options.shift_px, (options.city.seed, *options.district, 91))
     partial = int(np.argmin([a.cover for a in plan]))  # the first cloudless one, so that its gap is seen
     done = list(pool.map(lambda n: _write_date(folder, truth, plan[n], options, n == partial), range(len(plan))))
     write_text(folder / "truth" / "series.json", json.dumps([record for _, record in done], indent=1) + "\n")
@@ -173,8 +175,8 @@ def _write_date(folder: Path, truth: SeriesTruth, acquisition: Acquisition, opti
                          ("eo/v1.1.0", "projection/v1.1.0", "raster/v1.1.0", "view/v1.0.0", "grid/v1.0.0",
                           "mgrs/v1.0.0", "file/v2.1.0"))
     _write_json(here / f"{name}.json", document)
-    _write_cloud_truth(folder / "truth" / f"{name}-clouds.tif", seen, grids[10])
-    return document, _record(name, seen, how)
+    write_cog(folder / "truth" / f"{name}-clouds.tif", seen.cloud_layers, grids[10])
+    return document, {"id": name, **seen.record, "offset_in_numbers": how.stored_offset}
 
 
 def processing_of(acquisition: Acquisition) -> stac.Processing:
@@ -192,13 +194,6 @@ def _covered(shape: tuple[int, int], partial: bool) -> np.ndarray:
     return right[None] + down[:, None] >= (_PARTIAL if partial else 0.0)
 
 
-def _record(name: str, seen: Observation, how: stac.Processing) -> dict:
-    acquisition = seen.acquisition
-    return {"id": name, "date": str(acquisition.date), "shift_px_right_down": acquisition.shift_px,
-            "cloud_height_m": round(seen.clouds.height_m, 2), "cloud_share": round(float(seen.clouds.cloud.mean()), 4),
-            "shadow_share": round(float(seen.clouds.shadow.mean()), 4), "offset_in_numbers": how.stored_offset}
-
-
 def _true_colour(rgb: np.ndarray, covered: np.ndarray) -> np.ndarray:
     """[3, h, w] uint8: ESA's true-colour scale, reflectance 0.3558 = 255; 0 = no data."""
     return np.where(covered, np.clip(np.round(rgb / 0.3558 * 255), 1, 255), 0).astype(np.uint8)
@@ -214,14 +209,8 @@ def _thumbnail(folder: Path, colour: np.ndarray) -> dict:
                           "thumbnail.jpg")
 
 
-def _write_cloud_truth(path: Path, seen: Observation, grid: Grid) -> None:
-    clouds = seen.clouds
-    layers = np.stack([clouds.cloud, clouds.shadow, np.round(200 * clouds.opacity), np.round(200 * clouds.shade)])
-    write_cog(path, layers.astype(np.uint8), grid)
-
-
 def _write_dem(folder: Path, truth: SeriesTruth) -> dict:
-    """Surface heights in degrees: 1 arc second down, 1.5 across, as Copernicus DEM has them from 50 to 60 degrees."""
+    """Surface heights in degrees: 1 arc second down, 2 across, as Copernicus DEM has them from 60 to 70 degrees."""
     from rasterio.transform import Affine
     from rasterio.warp import Resampling, reproject
 
@@ -230,7 +219,7 @@ def _write_dem(folder: Path, truth: SeriesTruth) -> dict:
     heights = sample(truth.height, *(sampling_matrix(n, m) for n, m in zip(truth.grid.shape, metres.shape,
                                                                            strict=True)))
     west, south, east, north = stac.footprint(truth.grid)[1]
-    step = 1.5 * _ARC_SECOND, _ARC_SECOND
+    step = 2 * _ARC_SECOND, _ARC_SECOND
     left, top = np.ceil(west / step[0]) * step[0], np.floor(north / step[1]) * step[1]
     shape = int((top - south) / step[1]), int((east - left) / step[0])
     grid = Grid("EPSG:4326", (step[0], 0.0, float(left), 0.0, -step[1], float(top)), shape)
@@ -256,9 +245,9 @@ def _write_high(folder: Path, truth: SeriesTruth, date: str, options: CatalogueO
     name = f"HIGH_{str(moment)[:10].replace('-', '')}"
     here = folder / stac.COLLECTIONS["high"] / name
     grid = truth.grid.resized((options.high_pixels,) * 2)
-    sensor = Sensor(fwhm_px=1.3, noise=0.0008, gain_noise=0.003)
     rng = np.random.default_rng([options.city.seed, *options.district, int(str(moment)[:10].replace("-", ""))])
-    image = sensor.noisy(truth.on(moment).image(grid.shape, HIGH_BANDS, sensor.fwhm_px), rng)
+    clear = truth.on(moment).image(grid.shape, HIGH_BANDS, HIGH_RESOLUTION.fwhm_px)
+    image = HIGH_RESOLUTION.noisy(clear, rng)
     numbers = np.clip(np.round(120 + 8000 * image), 1, 65535).astype(np.uint16)
     write_cog(here / "RGBN.tif", numbers, grid, nodata=0)
     bands = [{"name": b, "eo:common_name": b, "nodata": 0, "data_type": "uint16", "raster:scale": 0.000125,

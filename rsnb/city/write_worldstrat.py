@@ -24,15 +24,16 @@ from pathlib import Path
 
 import numpy as np
 
-from rsnb.city.acquisitions import Acquisition, Observation, observe, plan_acquisitions
+from rsnb.city.acquisitions import Acquisition, Observation, check_weather, observe, plan_acquisitions
+from rsnb.city.district import shared_district
 from rsnb.city.grids import Grid
 from rsnb.city.landscape import Landscape
 from rsnb.city.options import CORE_M, GEOREFERENCE, CityOptions, check_index, core_bounds
 from rsnb.city.seasons import BANDS
-from rsnb.city.sensor import Sensor, nearest
+from rsnb.city.sensor import HIGH_RESOLUTION, Sensor, nearest
 from rsnb.city.series import SeriesTruth
 from rsnb.city.store import ensure_built
-from rsnb.city.survey import build_truth, district_with_belt
+from rsnb.city.survey import build_truth
 from rsnb.city.true_images import at_overpass
 from rsnb.errors import InputError
 from rsnb.files import atomic_path, write_text
@@ -79,11 +80,12 @@ class WorldStratOptions:
         for index in self.districts:
             check_index(index)
         at_overpass(self.high_resolution_date)
-        if not (self.hr_pixels >= 64 and 0.25 <= self.fine_m <= 3.0):
+        check_weather(self.covers, self.shift_px, "WorldStratOptions")
+        if not (self.districts or self.n_country > 0):
+            raise InputError("there is no place to write", where="WorldStratOptions", mend="Name a district")
+        if not (isinstance(self.hr_pixels, int) and self.hr_pixels >= 64 and 0.25 <= self.fine_m <= 3.0):
             raise InputError(f"hr_pixels is {self.hr_pixels} and fine_m {self.fine_m}", where="WorldStratOptions",
                              mend="Use at least 64 pixels and 0.25 to 3 m")
-        if not self.covers or not all(0 <= c <= 1 for c in self.covers):
-            raise InputError(f"covers are {self.covers}", where="WorldStratOptions", mend="Give shares from 0 to 1")
 
 
 def ensure_worldstrat(root: str | Path, options: WorldStratOptions = WorldStratOptions()) -> Path:
@@ -94,7 +96,7 @@ def ensure_worldstrat(root: str | Path, options: WorldStratOptions = WorldStratO
 def write_worldstrat(folder: Path, options: WorldStratOptions) -> None:
     """Write all files into an existing folder."""
     for number, (i, j) in enumerate(check_index(index) for index in options.districts):
-        district = district_with_belt(options.city, (i, j))
+        district = shared_district(options.city, (i, j), belt=True)
         landscape = Landscape(options.city.seed, district.bounds)
         x, y, *_ = core_bounds((i, j))
         truth = build_truth(_grid(x + CORE_M / 2, y + CORE_M / 2, options), landscape, district)
@@ -136,21 +138,14 @@ def write_place(folder: Path, name: str, truth: SeriesTruth, options: WorldStrat
         stated = round(float(np.clip(100 * plan[index].cover * rng.uniform(0.3, 1.2), 0, 100)), 2)
         metadata = _metadata(n, grid, plan[index], high_date, stated, name, float(rng.integers(2, 200) / 2))
         write_text(folder / "lr_dataset" / name / "L2A" / f"{name}-{n}.metadata", json.dumps(metadata, indent=4))
-        _write_cloud_truth(folder / "truth" / name / f"{name}-{n}-clouds.tif", seen, grid)
-        records.append(_record(n, plan[index], seen))
+        _write_tiff(folder / "truth" / name / f"{name}-{n}-clouds.tif", seen.cloud_layers, grid, compress="deflate")
+        records.append({"n": n, **seen.record})
     shift_m = tuple(float(v) for v in np.round(rng.uniform(-options.hr_shift_m, options.hr_shift_m, 2), 3))
     _write_high_resolution(folder, name, truth, high_date, shift_m, options, rng)
     truth.save(folder / "truth" / name / "scene.npz")
     series = {"place": name, "highres_date": str(high_date), "highres_shift_m_right_down": shift_m,
               "footprint": truth.grid.bounds, "revisits": records}
     write_text(folder / "truth" / name / "series.json", json.dumps(series, indent=1) + "\n")
-
-
-def _record(n: int, acquisition: Acquisition, seen: Observation) -> dict:
-    return {"n": n, "date": str(acquisition.date), "platform": acquisition.platform,
-            "shift_px_right_down": acquisition.shift_px, "cloud_height_m": round(seen.clouds.height_m, 2),
-            "cloud_share": round(float(seen.clouds.cloud.mean()), 4),
-            "shadow_share": round(float(seen.clouds.shadow.mean()), 4)}
 
 
 def _metadata(n, grid: Grid, acquisition: Acquisition, high_date, cloud_cover: float, name: str, rank: float) -> dict:
@@ -168,30 +163,32 @@ def _metadata(n, grid: Grid, acquisition: Acquisition, high_date, cloud_cover: f
 
 def _write_revisit(folder: Path, stem: str, seen: Observation, grid: Grid) -> None:
     images = np.stack([nearest(seen.images[band], grid.shape) for band in BANDS])
-    _write_tiff(folder / f"{stem}-L2A_data.tiff", images, grid, nodata=0)
+    _write_tiff(folder / f"{stem}-L2A_data.tiff", np.round(images, 4), grid, nodata=0)  # made of whole numbers
     scl = nearest(seen.scl, grid.shape).astype(np.float32)
     masks = {"SCL": scl, "CLM": np.isin(scl, (8, 9, 10)).astype(np.float32),
-             "CLP": np.round(255 * np.maximum(seen.clouds.opacity, seen.clouds.cirrus)),
+             "CLP": _cloud_probability(seen, grid),
              "dataMask": np.ones(grid.shape, np.float32)}
     for name, mask in masks.items():
         _write_tiff(folder / f"{stem}-{name}.tiff", mask[None].astype(np.float32), grid, nodata=0)
 
 
-def _write_cloud_truth(path: Path, seen: Observation, grid: Grid) -> None:
-    clouds = seen.clouds
-    layers = np.stack([clouds.cloud, clouds.shadow, np.round(200 * clouds.opacity), np.round(200 * clouds.shade)])
-    _write_tiff(path, layers.astype(np.uint8), grid, compress="deflate")
+def _cloud_probability(seen: Observation, grid: Grid) -> np.ndarray:
+    """[h, w] 0..255: a coarse and uncertain guess, as s2cloudless makes it in pixels of 160 m; not the true opacity."""
+    coarse = seen.clouds.resized(tuple(-(-n // 16) for n in grid.shape))
+    rng = np.random.default_rng((*seen.acquisition.seed, 83))
+    guess = np.maximum(coarse.opacity, coarse.cirrus) + rng.normal(0.02, 0.06, coarse.opacity.shape)
+    return nearest(np.round(255 * np.clip(guess, 0.0, 0.98)), grid.shape)
 
 
 def _write_high_resolution(folder: Path, name: str, truth: SeriesTruth, date, shift_m, options, rng) -> None:
     """The SPOT-like pair and the true picture on its grid; the truth is neither shifted nor blurred."""
     day, here = truth.on(date), folder / "hr_dataset" / "12bit" / name
     sizes = {HR_M: (options.hr_pixels,) * 2, 4 * HR_M: (options.hr_pixels // 4,) * 2}
-    sensor = Sensor(fwhm_px=1.3, noise=0.0008, gain_noise=0.003)
 
     def numbers(gsd: float, bands: dict) -> list[np.ndarray]:
         shift = tuple(v / gsd for v in shift_m)
-        images = sensor.noisy(day.image(sizes[gsd], tuple(bands), sensor.fwhm_px, shift), rng)
+        clear = day.image(sizes[gsd], tuple(bands), HIGH_RESOLUTION.fwhm_px, shift)
+        images = HIGH_RESOLUTION.noisy(clear, rng)
         return [gain * (passed * image + path)
                 for image, (gain, passed, path) in zip(images, bands.values(), strict=True)]
 

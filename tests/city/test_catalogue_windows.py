@@ -19,7 +19,7 @@ from rsnb.data.stac.windows import read_window
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, district):
     patch = pytest.MonkeyPatch()
-    patch.setattr(module, "district_with_belt", lambda *_, **__: district(), raising=False)
+    patch.setattr(module, "shared_district", lambda *_, **__: district())
     options = module.CatalogueOptions(covers=(0.0,), pixels=24, high_pixels=1024, high_resolution_dates=("2022-06-20",))
     yield module.ensure_catalogue(tmp_path_factory.mktemp("windows"), options)
     patch.undo()

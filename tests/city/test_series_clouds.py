@@ -106,6 +106,18 @@ def test_passes_follow_the_calendar_have_daylight_and_leave_the_winter_out():
     assert plan == plan_acquisitions(HELSINKI, "2021-08-10", "2022-10-05", covers, 0.3, (7,))
 
 
+@pytest.mark.parametrize("product", [
+    # real products of the tile on this orbit
+    "S2A_MSIL2A_20180413T095031_N9999_R079_T35VLG", "S2B_MSIL2A_20240605T094549_N0510_R079_T35VLG",
+    "S2A_MSIL2A_20240710T095031_N0510_R079_T35VLG", "S2A_MSIL2A_20240829T095031_N0511_R079_T35VLG"])
+def test_passes_are_those_of_real_products(product):
+    stamp = product[11:19]
+    day = f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:]}"
+    (only,) = plan_acquisitions(HELSINKI, np.datetime64(day) - 2, np.datetime64(day) + 2, (0.0,), 0.3, (7,))
+    assert str(only.date)[:10] == day and only.platform == f"sentinel-2{product[2].lower()}"
+    assert abs(only.date - np.datetime64(f"{day}T{product[20:22]}:{product[22:24]}")) < np.timedelta64(20, "m")
+
+
 def test_too_few_passes_are_refused():
     with pytest.raises(InputError, match="there are 0 passes"):
         plan_acquisitions(HELSINKI, "2021-11-20", "2022-01-10", (0.0,), 0.3, (7,))

@@ -37,7 +37,7 @@ SMALL = CatalogueOptions(covers=(0.0, 0.0, 0.2, 1.0, 0.0, 0.1), pixels=96, high_
 def quick_district(district):
     """The writer gets the district that other tests built; it lacks the belt, which nothing here looks at."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(module, "district_with_belt", lambda *_, **__: district())
+    patch.setattr(module, "shared_district", lambda *_, **__: district())
     yield
     patch.undo()
 
@@ -201,14 +201,14 @@ def test_the_surface_model_is_the_truth_s_height(folder, items, district):
     (item,) = (i for i in items.values() if i.collection_id == "cop-dem-glo-30")
     with rasterio.open(item.assets["data"].get_absolute_href()) as f:
         assert f.crs.to_epsg() == 4326 and f.dtypes == ("float32",)
-        # 1 arc second down, 1.5 across, as GLO-30 between 50 and 60 degrees of latitude
-        assert f.res == pytest.approx((1.5 / 3600, 1 / 3600))
+        # 1 arc second down, 2 across, as GLO-30 between 60 and 70 degrees of latitude (1.5 between 50 and 60)
+        assert f.res == pytest.approx((2 / 3600, 1 / 3600))
         lon, lat = pyproj.Transformer.from_crs(3879, 4326, always_xy=True).transform(25490000 + 6250, 6668000 + 4750)
         dem = f.read(1)
         row, column = f.index(lon, lat)
     city = district()
     middle = city.dsm(2.0).mean()
-    assert dem[row - 6:row + 7, column - 8:column + 9].mean() == pytest.approx(middle, abs=2.5)
+    assert dem[row - 6:row + 7, column - 6:column + 7].mean() == pytest.approx(middle, abs=2.5)
     assert -5 < dem[dem > -30000].min() and dem.max() < 80
 
 
@@ -285,7 +285,9 @@ def _wait_for(address, server) -> None:
     ({"pixels": 100}, "multiple of 6"), ({"bands": ("red", "nir")}, "red, green and blue"),
     ({"bands": ("red", "green", "blue", "B08")}, "no band 'B08'"), ({"covers": (0.2, 1.5)}, "shares from 0 to 1"),
     ({"district": (4, 0)}, "no district"), ({"fine_m": 9.0}, "0.5 to 5 m"),
-    ({"start": "August"}, "'August' is no date"),
+    ({"start": "August"}, "'August' is no date"), ({"high_pixels": 0}, "high_pixels is 0"),
+    ({"pixels": "540"}, "pixels is '540'"), ({"covers": 0.5}, "covers are 0.5"), ({"covers": ("x",)}, "shares from 0"),
+    ({"shift_px": float("nan")}, "shift_px is nan"), ({"shift_px": -0.1}, "0 to 5 pixels"),
 ])
 def test_wrong_options_are_refused(change, message):
     with pytest.raises(InputError, match=message):

@@ -26,7 +26,7 @@ BANDS = ("coastal", "blue", "green", "red", "rededge1", "rededge2", "rededge3", 
 @pytest.fixture(scope="module")
 def quick_district(district):
     patch = pytest.MonkeyPatch()
-    patch.setattr(module, "district_with_belt", lambda *_, **__: district())
+    patch.setattr(module, "shared_district", lambda *_, **__: district())
     yield
     patch.undo()
 
@@ -108,6 +108,8 @@ def test_revisit_numbers_are_no_date_order_and_deltas_are_days(folder):
 
 def test_coarse_bands_are_repeated_to_ten_metres(folder):
     image = read(low(folder, "City-0700", 1))
+    # reflectance is a whole number of ten thousandths, as in a real place (0.0285, 0.4308 ...)
+    assert np.abs(image * 1e4 - np.round(image * 1e4)).max() < 2e-3
     same = (image[:, :, 1:] == image[:, :, :-1]).mean(axis=(1, 2))
     native = np.array([60, 10, 10, 10, 20, 20, 20, 10, 20, 60, 20, 20])
     # 20 m bands: every other column equals its neighbour; 60 m bands: five of six
@@ -150,6 +152,10 @@ def test_masks_agree_with_each_other_and_with_the_truth(folder):
         cloud, shadow, opacity, _ = read(folder / "truth" / "City-0700" / f"City-0700-{record['n']}-clouds.tif")
         assert ((clm == 1) == np.isin(scl, (8, 9, 10))).all() and (data == 1).all()
         assert clp.min() >= 0 and clp.max() <= 255
+        # probabilities come in pixels of 160 m and are no exact opacity
+        assert (clp[:15, :15] == clp[0, 0]).all() and np.abs(clp / 255 - opacity / 200).mean() > 0.005
+        if 0 < record["cloud_share"] < 1:
+            assert np.corrcoef(clp.ravel(), opacity.ravel())[0, 1] > 0.6
         assert (clm == cloud).mean() > 0.85
         assert cloud.mean() == pytest.approx(record["cloud_share"], abs=1e-4)
     shares = [r["cloud_share"] for r in series(folder)["revisits"]]
@@ -186,7 +192,9 @@ def test_places_differ_and_bytes_do_not(folder, quick_district, tmp_path):
     assert len(re.findall("\n", checksums(tmp_path / "a"))) == 2 * (6 + 2 + 4)
 
 
-@pytest.mark.parametrize("change", [{"covers": (1.2,)}, {"covers": ()}, {"hr_pixels": 10}, {"districts": ((9, 9),)}])
+@pytest.mark.parametrize("change", [
+    {"covers": (1.2,)}, {"covers": ()}, {"hr_pixels": 10}, {"hr_pixels": 400.5}, {"districts": ((9, 9),)},
+    {"districts": (), "n_country": 0}, {"shift_px": -1.0}])
 def test_wrong_options_are_refused(change):
     with pytest.raises(InputError):
         replace(SMALL, **change)
