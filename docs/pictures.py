@@ -72,4 +72,5 @@ def from_last_run(notebook: str, names: list[str]) -> None:
 if __name__ == "__main__":
     OUT.mkdir(exist_ok=True)
     write_jpeg(OUT / "city.jpg", hero(), quality=86)
+    from_last_run("01_data_download", ["formats", "series", "resume", "ndvi"])
     from_last_run("02_mesh_rendering", ["panel", "pose", "worst", "scores"])
