@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 
 from rsnb.city.district import District
+from rsnb.city.option_ranges import check_ranges
 from rsnb.city.options import GEOREFERENCE, CityOptions
 from rsnb.city.posed_scene import SceneFiles, district_order, each_district, look_of, write_scene, written_pose
 from rsnb.city.store import ensure_built
 from rsnb.data.multiview.camera_text import TextCamera, write_camera
-from rsnb.errors import InputError
 from rsnb.files import write_text
 from rsnb.geometry import poses
 from rsnb.products import write_float_tiff
@@ -61,14 +61,10 @@ class LevirOptions:
     sun_elevation_deg: float = 44.0
 
     def __post_init__(self):
-        for name, low, high in (("scenes", 1, 16), ("size", 16, 4096), ("distance_m", 150.0, 1000.0),
-                                ("fov_deg", 2.0, 60.0), ("tilt_deg", 0.0, 45.0), ("circle_deg", 0.5, 30.0)):
-            value = getattr(self, name)
-            whole = isinstance(low, int)
-            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) \
-                    or not low <= value <= high:
-                raise InputError(f"{name} is {value!r}, expected a {'whole ' * whole}number from {low:g} to {high:g}",
-                                 where="LevirOptions")
+        check_ranges(self, {"scenes": (1, 16), "size": (16, 4096), "supersample": (1, 16),
+                            "distance_m": (150.0, 1000.0), "fov_deg": (2.0, 60.0), "tilt_deg": (0.0, 45.0),
+                            "circle_deg": (0.5, 30.0), "sun_azimuth_deg": (-360.0, 360.0),
+                            "sun_elevation_deg": (1.0, 90.0)})
 
 
 def ensure_levir_nvs(root: str | Path, options: LevirOptions = LevirOptions()) -> Path:

@@ -26,6 +26,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from rsnb.city.district import District, shared_district
+from rsnb.city.option_ranges import check_ranges
 from rsnb.city.options import CLASSES, GEOREFERENCE, CityOptions, check_index
 from rsnb.city.pair_scenes import PairCameras, PairPictures, Site, choose_sites, take_pair
 from rsnb.city.store import ensure_built
@@ -72,15 +73,15 @@ class PairsOptions:
         if self.layout not in ("cvusa", "cvact", "cvact_aligned"):
             raise InputError(f"layout is {self.layout!r}", where="PairsOptions",
                              mend='Use "cvusa", "cvact" or "cvact_aligned"')
-        for name, low in (("train", 1), ("val", 1), ("test", 0), ("tile_px", 8)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < low:
-                raise InputError(f"{name} is {value!r}, expected a whole number from {low} on", where="PairsOptions")
-        for name, low, high in (("tile_extent_m", 4.0, 200.0), ("camera_height_m", 0.5, 50.0),
-                                ("tile_offset_m", 0.0, 50.0)):
-            value = getattr(self, name)
-            if not (isinstance(value, int | float) and low <= value <= high):
-                raise InputError(f"{name} is {value!r}, expected metres from {low} to {high}", where="PairsOptions")
+        check_ranges(self, {"train": (1, 1_000_000), "val": (1, 1_000_000), "test": (0, 1_000_000),
+                            "tile_px": (8, 4096), "supersample": (1, 16), "seed": (0, 2**63 - 1),
+                            "tile_extent_m": (4.0, 200.0), "camera_height_m": (0.5, 50.0),
+                            "tile_offset_m": (0.0, 50.0)})
+        size = self.panorama_size
+        if size is not None and not (isinstance(size, tuple | list) and len(size) == 2
+                                     and all(type(n) is int and n >= 2 for n in size)):
+            raise InputError(f"panorama_size is {size!r}", where="PairsOptions",
+                             mend="Give whole numbers of rows and columns, such as (32, 176)")
         if self.test and self.layout == "cvusa":
             raise InputError("CVUSA has no test list", where="PairsOptions", mend="Leave test at 0")
 

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from rsnb.city.district import District
+from rsnb.city.option_ranges import check_ranges
 from rsnb.city.options import CityOptions
 from rsnb.city.posed_scene import SceneFiles, district_order, each_district, look_of, write_scene
 from rsnb.city.store import ensure_built
@@ -54,11 +55,8 @@ class WhuOptions:
     sun_elevation_deg: float = 50.0
 
     def __post_init__(self):
-        for name, low, high in (("scenes", 1, 96), ("width", 16, 4096)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-                raise InputError(f"{name} is {value!r}, expected a whole number from {low} to {high}",
-                                 where="WhuOptions")
+        check_ranges(self, {"scenes": (1, 96), "width": (16, 4096), "supersample": (1, 16),
+                            "sun_azimuth_deg": (-360.0, 360.0), "sun_elevation_deg": (1.0, 90.0)})
         if self.width % 2:
             raise InputError(f"width is {self.width}", where="WhuOptions", mend="Choose an even number of pixels")
 

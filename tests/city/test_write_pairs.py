@@ -167,6 +167,9 @@ def test_equal_options_give_equal_bytes_and_another_seed_others(district, tmp_pa
 @pytest.mark.parametrize(("changed", "what"), [
     ({"layout": "vigor"}, "layout is 'vigor'"), ({"train": 0}, "train is 0"), ({"tile_px": 2.5}, "tile_px is 2.5"),
     ({"tile_extent_m": 900.0}, "tile_extent_m is 900"), ({"test": 4}, "CVUSA has no test list"),
+    ({"supersample": 0}, "supersample is 0"), ({"seed": "x"}, "seed is 'x'"), ({"tile_extent_m": True}, "is True"),
+    ({"panorama_size": (0, 128)}, "panorama_size is"), ({"panorama_size": (32.0, 176)}, "panorama_size is"),
+    ({"panorama_size": (32, 176, 3)}, "panorama_size is"), ({"panorama_size": 5}, "panorama_size is 5"),
 ])
 def test_impossible_options_are_refused_at_once(changed, what):
     with pytest.raises(InputError, match=what):

@@ -98,7 +98,8 @@ def test_shares_of_scenes():
         assert len(parts["train"]) >= 1 and (count < 3 or all(len(numbers) for numbers in parts.values()))
 
 
-@pytest.mark.parametrize("wrong", [{"scenes": 0}, {"width": 97}, {"width": 8}, {"scenes": 2.0}])
+@pytest.mark.parametrize("wrong", [{"scenes": 0}, {"width": 97}, {"width": 8}, {"scenes": 2.0}, {"supersample": 1.5},
+                                   {"sun_elevation_deg": -3.0}])
 def test_options_out_of_range(wrong):
     with pytest.raises(InputError, match=f"{next(iter(wrong))} is "):
         WhuOptions(**wrong)
