@@ -300,3 +300,8 @@ def test_no_product_is_said(tmp_path):
         open_safe(tmp_path)
     with pytest.raises(InputError, match="no such product"):
         open_safe(tmp_path / "x.SAFE")
+
+
+def test_more_than_memory_holds_is_refused_before_it_is_read(make):
+    with pytest.raises(InputError, match="read_safe: 1 dates x 1 bands.*max_bytes"):
+        read_safe(open_safe(make()), "blue", max_bytes=100)

@@ -16,7 +16,8 @@ from rsnb.data.earth.bands import band_id, choose, common_name
 from rsnb.data.earth.dates import date_in_name, parse_date, parse_days
 from rsnb.data.earth.geotiff_series import audit, read_series
 from rsnb.data.earth.series_layers import SeriesOptions, SeriesWarning
-from rsnb.data.raster import RasterGrid, read_grid, read_on_grid
+from rsnb.data.raster import read_grid, read_on_grid
+from rsnb.data.raster_grid import RasterGrid
 from rsnb.errors import InputError
 
 WEST, NORTH = 500000.0, 5100000.0
@@ -300,3 +301,12 @@ def test_the_real_sentinel_series(real):
     with pytest.warns(SeriesWarning, match="lack"):
         rgb = read_series(root, SeriesOptions(scale=1e-4, bands=("red", "green", "blue")))
     assert len(rgb) == 1 and str(rgb.dates[0])[:10] == "2023-08-15"
+
+
+def test_a_series_that_memory_does_not_hold_is_refused_before_it_is_read(tmp_path):
+    for day in (1, 2):
+        write(tmp_path / f"a_2020010{day}.tif", grid(day))
+    # 2 dates x (1 band x 4 bytes + 2 for masks) x 6 x 8 pixels
+    assert len(read_series(tmp_path, SeriesOptions(max_bytes=576))) == 2
+    with pytest.raises(InputError, match="2 dates x 1 bands x 6 x 8 pixels.*max_bytes"):
+        read_series(tmp_path, SeriesOptions(max_bytes=575))

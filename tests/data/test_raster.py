@@ -3,7 +3,8 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-from rsnb.data.raster import RasterGrid, file_on_grid, open_raster, read_on_grid, read_raster
+from rsnb.data.raster import file_on_grid, open_raster, read_on_grid, read_raster
+from rsnb.data.raster_grid import RasterGrid
 from rsnb.errors import InputError
 
 

@@ -12,8 +12,9 @@ import rasterio
 from rasterio.transform import from_origin
 
 from rsnb.data.download.loopback import Fault, LoopbackServer
+from rsnb.data.raster_grid import RasterGrid, box_to_crs
 from rsnb.data.scene_classification import clear_from_qa_pixel, clear_mask
-from rsnb.data.stac.grids import aligned_grid, box_in, utm_crs
+from rsnb.data.stac.grids import aligned_grid, utm_crs
 from rsnb.data.stac.options import SearchOptions
 from rsnb.data.stac.search import search
 from rsnb.data.stac.stack import StackOptions, read_stack, solar_day
@@ -192,6 +193,48 @@ def test_items_in_degrees_come_out_in_utm(tmp_path):
     assert any("no cloud mask" in note for note in stack.notes)
 
 
+def test_heights_either_side_of_the_antimeridian_become_one_grid(tmp_path):
+    """Two tiles in degrees, 10 m high west of 180 and 20 m east of it, for a box that crosses."""
+    items = []
+    for west, height in ((179, 10), (-180, 20)):
+        path = tmp_path / f"{height}.tif"
+        with rasterio.open(path, "w", driver="GTiff", count=1, dtype="float32", height=360, width=360, crs="EPSG:4326",
+                           transform=from_origin(west, -16.5, 1 / 360, 1 / 360)) as file:
+            file.write(np.full((360, 360), height, np.float32), 1)
+        items.append(pystac.Item.from_dict({
+            "type": "Feature", "stac_version": "1.0.0", "id": f"{height}", "links": [], "collection": "cop-dem-glo-90",
+            "bbox": [west, -17.5, west + 1, -16.5], "geometry": {"type": "Point", "coordinates": [west, -17]},
+            "properties": {"datetime": "2021-04-22T00:00:00Z", "proj:epsg": 4326},
+            "assets": {"data": {"href": str(path), "type": "image/tiff", "roles": ["data"]}}}))
+    box = (179.9, -17.1, -179.9, -17.0)
+    stack = read_stack(items, ["dem"], StackOptions(bbox=box, resolution=300.0, resampling="nearest"))
+    row = stack.images[0, 0, stack.images.shape[2] // 2]
+    assert np.isfinite(row).all() and set(row) == {10.0, 20.0} and (np.diff(row) >= 0).all()
+    assert abs((row == 10).sum() - (row == 20).sum()) <= 1  # 0.1 degrees either side
+    with pytest.raises(InputError, match="a grid in degrees cannot cross the antimeridian.*UTM"):
+        read_stack(items, ["dem"], StackOptions(bbox=box, crs="EPSG:4326"))
+
+
+def test_items_of_two_zones_lie_on_one_grid(tmp_path):
+    """One place at the border of zones 33 and 34, seen on two days, each in its own zone."""
+    from pyproj import Transformer
+
+    x, y = Transformer.from_crs("EPSG:32633", "EPSG:32634", always_xy=True).transform(800000, 5000000)
+    items = []
+    for day, (zone, east, north) in enumerate(((32633, 800000, 5000000), (32634, round(x, -1), round(y, -1))), 1):
+        path = tmp_path / f"{zone}.tif"
+        with rasterio.open(path, "w", driver="GTiff", count=1, dtype="uint16", height=200, width=200, nodata=0,
+                           crs=f"EPSG:{zone}", transform=from_origin(east - 1000, north + 1000, 10, 10)) as file:
+            file.write(np.full((200, 200), 1000 * day, np.uint16), 1)
+        item = _item(tmp_path, f"z{zone}", f"2021-06-0{day}T10:00:00Z", scl=False)
+        item.properties["proj:epsg"] = zone
+        item.add_asset("red", pystac.Asset(str(path), media_type="image/tiff"))
+        items.append(item)
+    stack = read_stack(items, ["red"], StackOptions(bbox=(799500, 4999500, 800500, 5000500), bbox_crs="EPSG:32633"))
+    assert stack.crs == "EPSG:32633" and stack.images.shape == (2, 1, 100, 100)
+    np.testing.assert_allclose(stack.images.mean(axis=(1, 2, 3)), [0.1, 0.2], atol=1e-6)
+
+
 def test_landsat_is_masked_by_its_quality_bits(tmp_path):
     bits = np.full((8, 8), 0b01000000, np.uint16)
     bits[0, :4] = [0b1, 0b10, 0b1000, 0b10000]  # fill, dilated cloud, cloud, shadow
@@ -264,13 +307,12 @@ def test_a_box_over_the_antimeridian_stays_small_in_utm():
     In zone 60 (middle 177 E) the meridian leans by 3 degrees x sin 17 = 0.0153 rad there, so the upright box around it
     is wider by 0.0153 x 11.07 km and higher by 0.0153 x 21.29 km.
     """
-    west, south, east, north = box_in((179.9, -17.1, -179.9, -17.0), "EPSG:4326", "EPSG:32760")
+    west, south, east, north = box_to_crs((179.9, -17.1, -179.9, -17.0), "EPSG:4326", "EPSG:32760")
     assert east - west == pytest.approx(21_290 + 169, rel=0.003)
     assert north - south == pytest.approx(11_070 + 326, rel=0.003)
 
 
 def test_a_grid_is_aligned_with_the_pixels_of_the_items():
-    from rsnb.data.raster import RasterGrid
 
     native = RasterGrid(915, 915, (120.0, 0.0, 499980.0, 0.0, -120.0, 5100000.0), "EPSG:32633")
     grid = aligned_grid((500001.0, 5099700.0, 500300.0, 5099990.0), "EPSG:32633", 120.0, native)

@@ -10,7 +10,7 @@ import rasterio
 from rasterio.transform import from_origin
 
 from rsnb.data.download.loopback import Fault, LoopbackServer
-from rsnb.data.raster import RasterGrid
+from rsnb.data.raster_grid import RasterGrid
 from rsnb.data.stac.access import Access
 from rsnb.data.stac.secrets import Secret
 from rsnb.data.stac.tokens import CopernicusToken

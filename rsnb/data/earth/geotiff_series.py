@@ -20,12 +20,11 @@ import numpy as np
 from rsnb.data.audit import Audit, Finding, duplicate_findings
 from rsnb.data.earth.bands import common_name
 from rsnb.data.earth.series_layers import Layer, SeriesOptions, SeriesWarning, list_rasters, plan_layers
-from rsnb.data.raster import RasterGrid, box_to_crs, open_raster, read_on_grid, same_crs
+from rsnb.data.raster import open_raster, read_on_grid
+from rsnb.data.raster_grid import RasterGrid, box_to_crs, require_memory, same_crs
 from rsnb.data.scene_classification import clear_mask
 from rsnb.errors import InputError
 from rsnb.scenes import DatedStack
-
-MAX_BYTES = 16 * 2**30
 
 
 def read_series(source: str | Path | Sequence[str | Path], options: SeriesOptions | None = None) -> DatedStack:
@@ -42,7 +41,7 @@ def read_series(source: str | Path | Sequence[str | Path], options: SeriesOption
 
     Raises:
         InputError: no file, no date, two files of one date that cannot be told apart, a band that no date has, a window
-            outside, files with a place beside files without one, or more than 16 GiB to read.
+            outside, files with a place beside files without one, or a stack larger than `SeriesOptions.max_bytes`.
     """
     options = options or SeriesOptions()
     layers, classes = plan_layers(list_rasters(source, options.pattern), options)
@@ -50,10 +49,8 @@ def read_series(source: str | Path | Sequence[str | Path], options: SeriesOption
     dates = _complete_dates(layers, bands)
     layers = [layer for layer in layers if layer.date in dates]
     grid = _grid(layers, options)
-    size = 4 * len(dates) * len(bands) * grid.height * grid.width
-    if size > MAX_BYTES:
-        raise InputError(f"{len(dates)} dates of {len(bands)} bands with {grid.width} x {grid.height} pixels take "
-                         f"{size / 2**30:.0f} GiB", where=str(source), mend="Give a bbox, fewer bands or fewer dates")
+    require_memory(len(dates), len(bands), grid, options.max_bytes, str(source) if isinstance(source, (str, Path))
+                   else "read_series")
     return _stacked(dates, bands, layers, classes, grid, options)
 
 
@@ -153,10 +150,13 @@ def _union(grid: RasterGrid, others: set[RasterGrid]) -> RasterGrid:
 def _stacked(dates, bands, layers, classes, grid: RasterGrid, options: SeriesOptions) -> DatedStack:
     by_key = {(layer.date, layer.band): layer for layer in layers}
     of_date = {layer.date: layer for layer in classes}
-    images, clear, kept = [], [], []
+    images = np.empty((len(dates), len(bands), grid.height, grid.width), np.float32)
+    clear, kept = [], []
     for date in dates:
         try:
-            image = np.stack([_read(by_key[date, band], grid, options) for band in bands])
+            image = images[len(kept)]
+            for n, band in enumerate(bands):
+                image[n] = _read(by_key[date, band], grid, options)
             seen = np.isfinite(image).all(axis=0)
             if date in of_date:
                 layer = of_date[date]
@@ -164,7 +164,6 @@ def _stacked(dates, bands, layers, classes, grid: RasterGrid, options: SeriesOpt
         except InputError as error:
             warnings.warn(f"{date} is left out of the series: {error}", SeriesWarning)
             continue
-        images.append(image)
         clear.append(seen)
         kept.append(date)
     if not kept:
@@ -173,7 +172,7 @@ def _stacked(dates, bands, layers, classes, grid: RasterGrid, options: SeriesOpt
     if moved:
         warnings.warn(f"{len(moved)} files were resampled onto the grid of the series: {', '.join(moved[:5])}",
                       SeriesWarning)
-    return DatedStack(np.stack(images), np.array(kept, "datetime64[s]"), bands, np.stack(clear), grid.transform,
+    return DatedStack(images[: len(kept)], np.array(kept, "datetime64[s]"), bands, np.stack(clear), grid.transform,
                       grid.crs, _frame_names([by_key[date, bands[0]].path for date in kept]))
 
 

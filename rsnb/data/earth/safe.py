@@ -26,7 +26,8 @@ import numpy as np
 from rsnb.data.audit import Audit
 from rsnb.data.earth.bands import band_id, common_name
 from rsnb.data.earth.safe_metadata import SafeFacts, parse_product
-from rsnb.data.raster import Bbox, RasterGrid, open_raster, read_grid, read_on_grid
+from rsnb.data.raster import open_raster, read_grid, read_on_grid
+from rsnb.data.raster_grid import MAX_BYTES, Bbox, RasterGrid, require_memory
 from rsnb.data.scene_classification import clear_mask
 from rsnb.errors import InputError
 from rsnb.scenes import DatedStack
@@ -132,7 +133,8 @@ def open_safe(path: str | Path) -> SafeProduct:
 
 
 def read_safe(products: SafeProduct | Sequence[SafeProduct], bands: Sequence[str] = ("red", "green", "blue"), *,
-              resolution_m: int = 10, bbox: Bbox | None = None, bbox_crs: str | None = None) -> DatedStack:
+              resolution_m: int = 10, bbox: Bbox | None = None, bbox_crs: str | None = None,
+              max_bytes: int = MAX_BYTES) -> DatedStack:
     """Bands of one or several products as a dated stack of reflectance; only the window asked for is decoded.
 
     Args:
@@ -142,13 +144,14 @@ def read_safe(products: SafeProduct | Sequence[SafeProduct], bands: Sequence[str
             one (averaged), else from a coarser one (bilinear; SCL nearest).
         bbox: west, south, east, north, widened to whole pixels; None = the whole tile.
         bbox_crs: of the box; None = the tile's own.
+        max_bytes: of the result; more is refused before anything is read.
 
     Returns:
         Reflectance, nan where DN is 0. Clear after SCL (Level-2A), and not where a band is saturated; without SCL every
         pixel with data.
 
     Raises:
-        InputError: a band that is not there, or a box that lies outside the tile.
+        InputError: a band that is not there, a box that lies outside the tile, or a stack larger than `max_bytes`.
     """
     products = [products] if isinstance(products, SafeProduct) else list(products)
     if not products:
@@ -158,8 +161,10 @@ def read_safe(products: SafeProduct | Sequence[SafeProduct], bands: Sequence[str
     grid = _grid(products[0], bands[0], resolution_m)
     if bbox is not None:
         grid = grid.cropped(*grid.window(bbox, bbox_crs))
-    images, clear = zip(*(_read_one(p, bands, grid, resolution_m) for p in products), strict=True)
-    return DatedStack(np.stack(images), np.array([p.facts.date for p in products]), tuple(map(common_name, bands)),
+    require_memory(len(products), len(bands), grid, max_bytes, "read_safe")
+    images = np.empty((len(products), len(bands), grid.height, grid.width), np.float32)
+    clear = [_read_one(p, bands, grid, resolution_m, image) for p, image in zip(products, images, strict=True)]
+    return DatedStack(images, np.array([p.facts.date for p in products]), tuple(map(common_name, bands)),
                       np.stack(clear), grid.transform, grid.crs, tuple(p.facts.name or p.path.name for p in products))
 
 
@@ -255,9 +260,10 @@ def _grid(product: SafeProduct, band: str, resolution_m: int) -> RasterGrid:
     return grid.scaled(round(grid.height * factor), round(grid.width * factor))
 
 
-def _read_one(product: SafeProduct, bands, grid: RasterGrid, resolution_m: int) -> tuple[np.ndarray, np.ndarray]:
-    facts, images, clear = product.facts, [], np.ones((grid.height, grid.width), bool)
-    for band in bands:
+def _read_one(product: SafeProduct, bands, grid: RasterGrid, resolution_m: int, out: np.ndarray) -> np.ndarray:
+    """Fill `out` [B, H, W]; [H, W] clear."""
+    facts, clear = product.facts, np.ones((grid.height, grid.width), bool)
+    for image, band in zip(out, bands, strict=True):
         source = _source(product, band, resolution_m)
         way = "nearest" if source.kind in ("classes", "mask") else "auto"
         numbers = read_on_grid(source.path, grid, [1], way, nodata=None if source.kind == "mask" else 0)[0]
@@ -267,8 +273,8 @@ def _read_one(product: SafeProduct, bands, grid: RasterGrid, resolution_m: int) 
             numbers = (numbers + facts.offsets.get(source.band, 0.0)) / facts.quantification
         elif source.kind == "atmosphere":
             numbers = numbers / facts.scales.get(source.band, 1.0)
-        images.append(numbers)
+        image[...] = numbers
     if product.select(kind="classes"):
         scl = read_on_grid(_source(product, "SCL", resolution_m).path, grid, [1], resampling="nearest", nodata=0)[0]
         clear &= clear_mask(scl)
-    return np.stack(images).astype(np.float32), clear
+    return clear

@@ -13,7 +13,8 @@ import numpy as np
 
 from rsnb.data.earth.bands import band_of_file
 from rsnb.data.earth.dates import date_in_name, parse_date
-from rsnb.data.raster import RESAMPLING, Bbox, RasterGrid, grid_of, open_raster
+from rsnb.data.raster import RESAMPLING, grid_of, open_raster
+from rsnb.data.raster_grid import MAX_BYTES, Bbox, RasterGrid
 from rsnb.errors import InputError
 
 SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt", ".img")
@@ -44,6 +45,7 @@ class SeriesOptions:
         bbox_crs: of the box; None = that of the grid.
         grid: "first" (of the earliest file), "union" (its pixels, over the ground of all), or a `RasterGrid`.
         resampling: of files on other grids: "auto", "nearest", "bilinear", "cubic" or "average".
+        max_bytes: of the result; more is refused before anything is read.
         classification: regular expression of files that hold a scene classification (SCL), which masks and is no band.
     """
 
@@ -59,6 +61,7 @@ class SeriesOptions:
     bbox_crs: str | None = None
     grid: str | RasterGrid = "first"
     resampling: str = "auto"
+    max_bytes: int = MAX_BYTES
     classification: str = r"(?i)(?:^|[_.-])SCL(?:[_.-]|$)"
 
     def __post_init__(self):

@@ -31,7 +31,8 @@ from rsnb.data.earth.prepared_frames import RGB, read_prepared
 from rsnb.data.earth.worldstrat_dates import RevisitFacts, revisit_facts
 from rsnb.data.earth.worldstrat_l2a import read_l2a
 from rsnb.data.earth.worldstrat_layout import PlaceFiles, Revisit, list_files
-from rsnb.data.raster import RasterGrid, open_raster
+from rsnb.data.raster import open_raster
+from rsnb.data.raster_grid import RasterGrid
 from rsnb.errors import InputError
 from rsnb.scenes import DatedStack
 

@@ -11,7 +11,8 @@ import numpy as np
 from rsnb.data.earth.bands import BAND_ID, L2A_ORDER, choose, common_name
 from rsnb.data.earth.worldstrat_dates import RevisitFacts
 from rsnb.data.earth.worldstrat_layout import PlaceFiles, Revisit
-from rsnb.data.raster import RasterGrid, open_raster, read_grid, read_on_grid
+from rsnb.data.raster import open_raster, read_grid, read_on_grid
+from rsnb.data.raster_grid import RasterGrid
 from rsnb.data.scene_classification import clear_mask
 from rsnb.errors import InputError
 from rsnb.scenes import DatedStack

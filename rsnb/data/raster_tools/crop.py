@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rsnb.data.raster import Bbox, RasterGrid, grid_of, open_raster
+from rsnb.data.raster import grid_of, open_raster
+from rsnb.data.raster_grid import Bbox, RasterGrid
 from rsnb.data.raster_tools.vectors import Polygons, polygons_of, read_polygons
 from rsnb.errors import InputError
 from rsnb.files import atomic_path

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from rsnb.data.raster import RasterGrid
+from rsnb.data.raster_grid import RasterGrid
 from rsnb.errors import InputError
 from rsnb.scenes import DatedStack
 

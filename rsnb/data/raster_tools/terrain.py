@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rsnb.data.raster import Bbox, RasterGrid, read_grid, read_on_grid
+from rsnb.data.raster import read_grid, read_on_grid
+from rsnb.data.raster_grid import Bbox, RasterGrid
 from rsnb.errors import InputError
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
-import numpy as np
-
-from rsnb.data.raster import Bbox, RasterGrid, same_crs
+from rsnb.data.raster_grid import Bbox, RasterGrid, same_crs
 from rsnb.errors import InputError
 
 
@@ -45,31 +43,6 @@ def stated_crs(fields: dict) -> str | None:
     return code and str(code)
 
 
-def box_in(bbox: Bbox, source: str, target: str) -> Bbox:
-    """The box of another system that holds a box; of degrees, west > east crosses the antimeridian.
-
-    Raises:
-        InputError: a system that is not known, or a box that has no place in it.
-    """
-    from pyproj import Transformer
-    from pyproj.exceptions import CRSError, ProjError
-
-    west, south, east, north = bbox
-    if west > east:
-        east += 360
-    s = np.linspace(0, 1, 33)
-    xs = np.concatenate([west + (east - west) * s, west + 0 * s, east + 0 * s, west + (east - west) * s])
-    ys = np.concatenate([south + 0 * s, south + (north - south) * s, south + (north - south) * s, north + 0 * s])
-    try:
-        x, y = Transformer.from_crs(source, target, always_xy=True).transform(xs, ys, errcheck=True)
-    except (CRSError, ProjError) as error:
-        raise InputError(f"the box cannot be taken from {source} to {target} ({error})", where="crs",
-                         mend="Use an EPSG code whose area holds the box, such as the UTM zone") from None
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise InputError(f"the box has no place in {target}", where="crs", mend="Use the UTM zone of the box")
-    return float(x.min()), float(y.min()), float(x.max()), float(y.max())
-
-
 def aligned_grid(box: Bbox, crs: str, resolution: float, native: RasterGrid | None = None) -> RasterGrid:
     """Square pixels that cover a box.
 
@@ -79,7 +52,13 @@ def aligned_grid(box: Bbox, crs: str, resolution: float, native: RasterGrid | No
         resolution: side of a pixel in units of `crs`.
         native: where it has the same coordinate system, pixel corners fall together with its corner; else they are
             multiples of the resolution.
+
+    Raises:
+        InputError: a box in degrees that crosses the antimeridian.
     """
+    if box[0] > box[2]:
+        raise InputError("a grid in degrees cannot cross the antimeridian", where="crs",
+                         mend="Use the UTM zone of the box")
     aligned = native is not None and native.crs is not None and same_crs(native.crs, crs)
     x0, y0 = (native.transform[2], native.transform[5]) if aligned else (0.0, 0.0)
     tiny = 1e-6  # a box on pixel corners must not gain a row by rounding

@@ -12,12 +12,13 @@ from typing import Literal
 
 import numpy as np
 
-from rsnb.data.raster import Bbox, RasterGrid, grid_of
+from rsnb.data.raster import grid_of
+from rsnb.data.raster_grid import Bbox, RasterGrid, box_to_crs, require_memory
 from rsnb.data.scene_classification import UNCLEAR, clear_from_qa_pixel, clear_mask
 from rsnb.data.stac.access import Access
 from rsnb.data.stac.area import parse_bbox
 from rsnb.data.stac.assets import asset_of
-from rsnb.data.stac.grids import aligned_grid, box_in, is_projected, item_crs, utm_crs
+from rsnb.data.stac.grids import aligned_grid, is_projected, item_crs, utm_crs
 from rsnb.data.stac.matching import item_interval
 from rsnb.data.stac.reflectance import Scaling, baseline_of, scaling_of
 from rsnb.data.stac.windows import no_georeference_warnings, open_href, read_onto
@@ -123,7 +124,7 @@ def read_stack(items: Sequence, bands: Sequence[str], options: StackOptions | No
         raise InputError("no item has a date", where="items", mend="A time series needs them")
     dated.sort(key=lambda pair: (pair[0], pair[1].id))
     grid = stack_grid([item for _, item in dated], bands, options, access)
-    _require_room(len(dated), len(bands), grid, options.max_bytes)
+    require_memory(len(dated), len(bands), grid, options.max_bytes, "read_stack")
     read = partial(_read_item, bands=bands, grid=grid, options=options, access=access)
     with no_georeference_warnings(), ThreadPoolExecutor(max(options.workers, 1)) as pool:
         frames = list(tqdm(pool.map(_or_why(read), dated), "items", len(dated), disable=not options.progress))
@@ -161,9 +162,9 @@ def stack_grid(items: Sequence, bands: Sequence[str], options: StackOptions,
         raise InputError("the rasters have no coordinate system", where=items[0].id, mend="Use geocoded products")
     crs = options.crs or next((code for item in items if (code := item_crs(item))), None)
     if crs is None:
-        west, south, east, north = bbox if bbox and in_degrees else box_in(native.bounds, native.crs, "EPSG:4326")
+        west, south, east, north = bbox if bbox and in_degrees else box_to_crs(native.bounds, native.crs, "EPSG:4326")
         crs = utm_crs((west + (east + 360 if east < west else east)) / 2, (south + north) / 2)
-    box = box_in(bbox or native.bounds, options.bbox_crs if bbox else native.crs, crs)
+    box = box_to_crs(bbox or native.bounds, options.bbox_crs if bbox else native.crs, crs)
     resolution = options.resolution
     if resolution is None:
         metres = is_projected(crs)
@@ -187,14 +188,6 @@ def _native(items, bands, access) -> RasterGrid:
             first = first or error
     raise InputError(f"none of {len(items)} items could be opened: {_place_and_fault(first)}", where="read_stack",
                      mend=first.mend or "See what the catalogue needs")
-
-
-def _require_room(times: int, bands: int, grid: RasterGrid, limit: int) -> None:
-    needed = times * (bands * 4 + 2) * grid.height * grid.width
-    if needed > limit:
-        raise InputError(f"{times} dates x {bands} bands x {grid.height} x {grid.width} pixels are {needed / 1e9:.1f} "
-                         "GB", where="read_stack", mend="Take a smaller box, a coarser resolution or fewer items, or "
-                                                        f"raise max_bytes ({limit / 1e9:.1f} GB)")
 
 
 def _or_why(read):
@@ -258,8 +251,8 @@ def _clear(item, grid: RasterGrid, options: StackOptions, access: Access):
 
 
 def _longitude(grid: RasterGrid) -> float:
-    west, _, east, _ = box_in(grid.bounds, grid.crs, "EPSG:4326")
-    return (west + east) / 2 if east - west < 180 else 180.0
+    west, _, east, _ = box_to_crs(grid.bounds, grid.crs, "EPSG:4326")
+    return (west + (east + 360 if east < west else east)) / 2
 
 
 def solar_day(moment: dt.datetime, longitude: float) -> dt.date:

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rsnb.data.raster import Bbox, RasterGrid, checked_box, file_on_grid, grid_of, same_crs
+from rsnb.data.raster import file_on_grid, grid_of
+from rsnb.data.raster_grid import Bbox, RasterGrid, checked_box, same_crs
 from rsnb.data.stac.access import Access, Opened
 from rsnb.errors import InputError
 from rsnb.files import require_file
