@@ -496,7 +496,7 @@ def test_a_kill_while_pooch_hashes_loses_nothing(served, monkeypatch):
         with pytest.raises(Killed):
             download(server.url_of("a.bin"), path, sha256=SHA, options=QUICK)
     assert "a.bin.part" in left(path)
-    (path.parent / "tmpkilled").hardlink_to(path.with_name("a.bin.part"))  # pooch's own name for it
+    (path.parent / "tmpkilled_1").hardlink_to(path.with_name("a.bin.part"))  # pooch's own name for it
     assert download(server.url_of("a.bin"), path, sha256=SHA, options=QUICK).sha256 == SHA
     assert len(server.log) == 1 and left(path) == ["a.bin"]
 

@@ -14,9 +14,11 @@ import pytest
 
 from rsnb.data.download import disk, parts, unpack
 from rsnb.data.download.disk import DiskError
+from rsnb.data.download.fetch import fetch
 from rsnb.data.download.http import download
 from rsnb.data.download.loopback import Fault, LoopbackServer
 from rsnb.data.download.transfer import HttpOptions
+from rsnb.data.manifest import Licence, Manifest, ManifestFile
 
 CHUNK = 64 * 1024  # bytes that a kill may cost
 KILLS = 10
@@ -276,6 +278,58 @@ def test_row_13_a_quota_on_file_size(twenty_megabytes, tmp_path, start):
         assert part_size(path) == 5_000_000 and not path.exists()
         code, out, _ = start(DOWNLOAD, server.url_of("data.bin"), path, sha, "-").finish()
         assert (code, out.strip()) == (0, sha) and server.log[-1].start == 5_000_000
+
+
+# Fetches argv[1] as a.zip to <argv[2]>/toy and unpacks it; killed at the argv[3]-th file opened, renamed or removed.
+KILLED_AT = """
+import os, signal, sys
+import gdown, pooch, requests
+from rsnb.data.download.fetch import fetch
+from rsnb.data.manifest import Licence, Manifest, ManifestFile
+calls, fatal = 0, int(sys.argv[3])
+def watch(event, words):
+    global calls
+    if event in ("open", "os.rename", "os.remove", "os.link", "os.mkdir", "shutil.rmtree"):
+        calls += event != "open" or sys.argv[2] in str(words[0])
+        if calls == fatal:
+            os.kill(os.getpid(), signal.SIGKILL)
+toy = Manifest("toy", "A toy", "dataset", "open", Licence("CC0-1.0"), "Nobody", ("01",),
+               files=(ManifestFile("a.zip", (sys.argv[1],), unpack="pairs"),))
+sys.addaudithook(watch)
+result = fetch(toy, sys.argv[2], progress=False)
+print(calls)
+sys.exit(0 if result.complete else result.text())
+"""
+
+
+def test_a_fetch_killed_at_any_step_is_ended_by_the_next_which_leaves_nothing_behind(tmp_path, start):
+    (tmp_path / "web").mkdir()
+    with zipfile.ZipFile(tmp_path / "web" / "a.zip", "w") as file:
+        file.writestr("a/one.txt", "1")
+    with LoopbackServer(tmp_path / "web") as server:
+        code, steps, err = start(KILLED_AT, server.url_of("a.zip"), tmp_path / "whole", 0).finish()
+        assert code == 0 and int(steps) > 30, err
+        for fatal in range(2, int(steps), 6):
+            root = tmp_path / f"at {fatal}"
+            assert start(KILLED_AT, server.url_of("a.zip"), root, fatal).finish()[0] == -signal.SIGKILL
+            code, _, err = start(KILLED_AT, server.url_of("a.zip"), root, 0).finish()
+            assert code == 0, err
+            found = {p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file() and p.suffix != ".lock"}
+            assert found == {"rsnb.lock.json", "toy/a.zip", "toy/pairs/.unpacked-a.zip.json", "toy/pairs/a/one.txt"}
+
+
+def test_what_is_there_needs_no_write(archive, small_disk):
+    """A cluster's data folder is often read-only for its users."""
+    small = small_disk(40 * 2**20)
+    (small / "toy").mkdir()
+    (small / "toy" / "a.zip").write_bytes(archive[0].read_bytes())
+    toy = Manifest("toy", "A toy", "dataset", "form", Licence("CC0-1.0"), "Nobody", ("01",),
+                   files=(ManifestFile("a.zip", unpack="pairs"),))
+    assert fetch(toy, small, progress=False).complete
+    subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
+    for verify in (False, True):
+        result = fetch(toy, small, verify=verify, progress=False)
+        assert result.complete, result.text()
 
 
 def test_stray_claims_are_swept_when_the_file_is_there(twenty_megabytes, tmp_path, start):

@@ -11,6 +11,7 @@ from rsnb.data.download.answers import DownloadError
 from rsnb.data.download.disk import disk_error, require_room
 from rsnb.data.download.drive import download_from_drive
 from rsnb.data.download.http import ChecksumError, Downloaded, check, checksum_error, download, sha256_of
+from rsnb.data.download.parts import sweep
 from rsnb.data.download.plan import BY_HAND, FetchPlan, Place, choose, locate, plan_fetch
 from rsnb.data.download.transfer import Expected, HttpOptions
 from rsnb.data.download.unpack import unpack
@@ -119,6 +120,7 @@ def _bring(place: Place, root: Path, verify: bool, options: HttpOptions) -> bool
         digest = place.record.sha256
         if place.file.sha256 and place.record.trust != "published":  # published since then, and the same
             _record(place, root, digest, place.record.url)
+    sweep(place.path)
     if place.into is not None and state != "unpacked":
         unpack(place.path, place.into, digest, progress=options.progress, tree=place.tree)
     if verify and place.into is not None:
@@ -161,7 +163,8 @@ def _adopt(place: Place, root: Path) -> str:
         raise checksum_error(place.path, Expected(file.sha256), digest, what, mend)
     if place.record is not None and not file.sha256 and not file.md5 and digest != place.record.sha256:
         raise _changed(place, digest)
-    _record(place, root, digest, place.record.url if place.record else "")
+    if place.state != "verified" or place.record.sha256 != digest:
+        _record(place, root, digest, place.record.url if place.record else "")
     return digest
 
 

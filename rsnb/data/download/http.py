@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rsnb.data.download.answers import DownloadError, show_url
 from rsnb.data.download.disk import disk_error, sync_folder
-from rsnb.data.download.parts import Part, claim
+from rsnb.data.download.parts import Part, claim, sweep_links
 from rsnb.data.download.transfer import Expected, HttpOptions, fill, log
 from rsnb.errors import InputError
 
@@ -160,7 +160,7 @@ def _retrieve(url: str, part: Part, expected: Expected, options: HttpOptions) ->
     logger.setLevel("WARNING")  # it announces each file, which our progress bar does already
     try:
         for _ in range(2):
-            _sweep_links(part)
+            sweep_links(part.path)
             try:
                 # pooch makes a file of its own first: with the bytes here before, a kill can hardly leave it behind
                 fill(part, url, expected, options)
@@ -228,11 +228,3 @@ def _link(part: Path, output_file: Path) -> None:
         os.link(part, output_file)
     except OSError:  # a file system without hard links
         os.replace(part, output_file)
-
-
-def _sweep_links(part: Part) -> None:
-    """Remove the second names that a killed process left."""
-    if part.size and part.path.stat().st_nlink > 1:
-        for entry in os.scandir(part.target.parent):
-            if entry.name.startswith("tmp") and entry.is_file() and part.path.samefile(entry.path):
-                os.unlink(entry.path)

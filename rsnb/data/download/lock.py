@@ -78,6 +78,8 @@ def record(data_root: str | Path, key: str, path: Path, sha256: str, url: str = 
     made = Record(sha256, stat.st_size, stat.st_mtime_ns, url, datetime.now(UTC).isoformat(timespec="seconds"),
                   "published" if published else "first use")
     with _locked(data_root):
+        for torn in Path(data_root).glob(".rsnb.lock.????????.json"):  # of a process killed while it wrote
+            torn.unlink(missing_ok=True)
         records = {**read_records(data_root), key: made}
         write_text(lock_path(data_root), json.dumps(
             {"version": VERSION, "files": {k: asdict(records[k]) for k in sorted(records)}}, indent=1) + "\n")

@@ -6,8 +6,10 @@ winner, so two processes never append to the same bytes; a lock beside it only s
 
 from __future__ import annotations
 
+import glob
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -101,11 +103,24 @@ def claim(target: Path, wait_s: float | None = None, say: Callable[[str], None] 
 
 
 def sweep(target: Path) -> None:
-    """Remove whatever downloads of a file left behind, unless somebody is at it."""
+    """Remove whatever killed downloads of a file have left beside it, unless somebody is at it; where the folder cannot
+    be written it stays."""
     claims = _claims(target)
-    if not any(owners.is_alive(tag, path) for path, tag in claims):
-        for path in (_part_path(target), _state_path(target), _lock_path(target), *(path for path, _ in claims)):
+    if any(owners.is_alive(tag, path) for path, tag in claims):
+        return
+    torn = target.parent.glob(f".{glob.escape(target.name)}.part.????????.json")  # of a state being written
+    with suppress(OSError):
+        for path in (_part_path(target), _state_path(target), _lock_path(target), *(path for path, _ in claims), *torn):
             path.unlink(missing_ok=True)
+        sweep_links(target)
+
+
+def sweep_links(path: Path) -> None:
+    """Remove what a killed pooch has left in a file's folder: second names of the file, and names still empty."""
+    for entry in list(os.scandir(path.parent)):
+        if re.fullmatch(r"tmp\w{8}", entry.name) and entry.is_file(follow_symlinks=False) and (
+                entry.stat().st_size == 0 or (path.exists() and path.samefile(entry.path))):
+            Path(entry.path).unlink(missing_ok=True)
 
 
 def _take(target: Path, tag: str, wait_s: float | None, say: Callable[[str], None] | None) -> tuple[Path, bool]:

@@ -80,13 +80,15 @@ def unpack(
     folder = Path(folder).expanduser().resolve()
     sha256 = sha256 or _sha256(archive)
     try:
+        done = _done(folder, archive, sha256)
+        if done is not None and not _abandoned(folder):
+            return done  # without a lock: the folder may be read-only
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _locked(folder):
-            _sweep(folder)
-            done = read_stamp(folder, archive.name)
-            if done is not None and done.archive_sha256 == sha256 and not done.faults():
-                return done
-            return _unpack(archive, folder, sha256, limits or Limits(), progress, tree)
+            for left in _abandoned(folder):
+                shutil.rmtree(left, ignore_errors=True)
+            done = _done(folder, archive, sha256)
+            return done or _unpack(archive, folder, sha256, limits or Limits(), progress, tree)
     except InputError:
         raise
     except OSError as error:
@@ -102,6 +104,12 @@ def read_stamp(folder: str | Path, archive_name: str) -> Unpacked | None:
         return Unpacked(Path(folder), values["sha256"], files)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _done(folder: Path, archive: Path, sha256: str) -> Unpacked | None:
+    """What this very archive became here, if all of it is still there."""
+    stamp = read_stamp(folder, archive.name)
+    return stamp if stamp is not None and stamp.archive_sha256 == sha256 and not stamp.faults() else None
 
 
 def _unpack(
@@ -231,14 +239,13 @@ def _is_used(folder: Path) -> bool:
     return folder.is_dir() and any(True for _ in os.scandir(folder))
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what killed processes left."""
-    for start in (folder.parent / f".{folder.name}.unpacking.", folder / ".unpacking."):
-        if start.parent.is_dir():
-            for entry in list(os.scandir(start.parent)):
-                if entry.name.startswith(start.name) and not owners.is_alive(
-                        entry.name.removeprefix(start.name), Path(entry.path)):
-                    shutil.rmtree(entry.path, ignore_errors=True)
+def _abandoned(folder: Path) -> list[str]:
+    """What killed processes left half unpacked."""
+    starts = [start for start in (folder.parent / f".{folder.name}.unpacking.", folder / ".unpacking.")
+              if start.parent.is_dir()]
+    return [entry.path for start in starts for entry in os.scandir(start.parent)
+            if entry.name.startswith(start.name)
+            and not owners.is_alive(entry.name.removeprefix(start.name), Path(entry.path))]
 
 
 @contextmanager
