@@ -149,8 +149,9 @@ def test_the_edge_of_the_world_is_refused(tmp_path, district, monkeypatch):
 
 
 @pytest.mark.parametrize("wrong", [{"scenes": 0}, {"scenes": 17}, {"size": 9}, {"size": 96.0}, {"fov_deg": 0},
-                                   {"circle_deg": float("nan")}, {"tilt_deg": "steep"}, {"scenes": True}, {"supersample": 0},
-                                   {"sun_elevation_deg": float("nan")}, {"sun_azimuth_deg": "south"}])
+                                   {"circle_deg": float("nan")}, {"tilt_deg": "steep"}, {"scenes": True},
+                                   {"supersample": 0}, {"sun_elevation_deg": float("nan")},
+                                   {"sun_azimuth_deg": "south"}])
 def test_options_out_of_range(wrong):
     with pytest.raises(InputError, match=f"{next(iter(wrong))} is "):
         LevirOptions(**wrong)
