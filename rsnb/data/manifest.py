@@ -182,10 +182,14 @@ def _load(path: Path) -> tuple[dict, dict[tuple, int]]:
                 lines[(*at, i)] = value.start_mark.line + 1
                 walk(value, (*at, i))
 
-    text = path.read_text(encoding="utf-8")
+    content = path.read_bytes()
     try:
+        text = content.decode("utf-8")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         values = yaml.safe_load(text)
+    except UnicodeDecodeError as error:
+        raise InputError("this is not UTF-8 text", where=path, line=content.count(b"\n", 0, error.start) + 1,
+                         mend="Save the file as UTF-8") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise InputError(f"this is not YAML ({getattr(error, 'problem', None) or 'unreadable'})", where=path,

@@ -213,6 +213,13 @@ def test_a_faulty_manifest_is_refused(write, old, new, words):
     assert words in str(caught.value) and "place.yaml" in str(caught.value)
 
 
+def test_another_encoding_is_named_with_its_line(write, tmp_path):
+    write("")
+    (tmp_path / "place.yaml").write_bytes(GOOD.replace("title: t", "title: Zürich").encode("latin-1"))
+    with pytest.raises(InputError, match=r"place.yaml, line 2: this is not UTF-8 text. Save"):
+        manifest.read_manifest("place")
+
+
 def test_access_by_drive_wants_an_id_or_an_address(write):
     text = GOOD.replace("access: open", "access: drive\nask: me")
     text = text.replace('    urls: ["https://example.org/c.tif"]\n', "")
