@@ -126,10 +126,13 @@ def test_broken_sidecar_and_empty_folder(tmp_path):
     with pytest.raises(InputError, match="none of the 0 pictures"):
         FolderProvider(tmp_path).street_view("x")
     picture(tmp_path / "a.jpg")
-    for text in ("{", '{"lat": "north", "lon": 2}', '{"lat": 60.0}', "[1]"):
+    for text in ("{", '{"lat": "north", "lon": 2}', '{"lat": 60.0}', "[1]", '{"lat": 124.9, "lon": 60}',
+                 '{"lat": 60, "lon": NaN}', '{"lat": 60, "lon": 24, "fov_deg": 0}', '{"position": [NaN, 1, 2]}',
+                 '{"lat": 60, "lon": 24, "heading_deg": Infinity}', f'{{"lat": {10**400}, "lon": 24}}'):
         (tmp_path / "a.json").write_text(text)
-        with pytest.raises(InputError, match="cannot be understood"):
-            FolderProvider(tmp_path)
+        with pytest.raises(InputError, match="cannot be understood") as error:
+            FolderProvider(tmp_path, Georeference("EPSG:3879", (0.0, 0.0, 0.0)))
+        assert error.value.where == tmp_path / "a.json" and error.value.mend
 
 
 def test_exif_that_lies_is_no_place(tmp_path):

@@ -86,8 +86,11 @@ def exif_of(path: Path) -> dict:
             found |= {"lat": lat, "lon": lon}
     except (KeyError, TypeError, ValueError, ZeroDivisionError, IndexError):
         pass
-    if 17 in gps and str(gps.get(16, "T")).strip("\0 ").upper().startswith("T"):
-        found["heading_deg"] = float(gps[17]) % 360.0
+    try:
+        if str(gps.get(16, "T")).strip("\0 ").upper().startswith("T"):
+            found["heading_deg"] = float(gps[17]) % 360.0
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        pass
     panorama = _PANO_HEADING.search(xmp.decode("utf-8", "replace") if isinstance(xmp, bytes) else str(xmp))
     if panorama:
         found["heading_deg"] = float(panorama.group(1)) % 360.0
@@ -111,18 +114,28 @@ def _sidecar(path: Path, georeference: Georeference | None) -> dict | None:
     if not side.is_file():
         return None
     try:
-        data = json.loads(side.read_text(encoding="utf-8"))
-        told = {key: float(data[key]) for key in ("heading_deg", "fov_deg") if data.get(key) is not None}
+        data = json.loads(side.read_text(encoding="utf-8-sig"))
+        told = {key: _within(data, key, most) for key, most in (("heading_deg", 1e6), ("fov_deg", 360.0))
+                if data.get(key) is not None}
         told |= {"date": str(data["date"])} if data.get("date") else {}
         if data.get("lat") is not None:
-            return told | {"lat": float(data["lat"]), "lon": float(data["lon"])}
+            return told | {"lat": _within(data, "lat", 90.0), "lon": _within(data, "lon", 180.0)}
         if data.get("position") is None or georeference is None:
             return None
         x, y = (float(v) for v in data["position"][:2])
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        if not math.isfinite(x + y):
+            raise ValueError(f"position is {data['position']}")
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise InputError(f"the sidecar cannot be understood ({type(error).__name__}: {error})", where=side,
                          mend='It needs "lat" and "lon" in degrees, or "position": [x, y, z] in model metres') from None
     return told | _from_model(x, y, told.get("heading_deg"), georeference)
+
+
+def _within(data: dict, key: str, most: float) -> float:
+    value = float(data[key])
+    if not -most <= value <= most or (key == "fov_deg" and value <= 0):
+        raise ValueError(f"{key} is {value:g}")
+    return value
 
 
 def _named(path: Path, georeference: Georeference) -> dict | None:
