@@ -59,6 +59,8 @@ def write_animation(path: str | Path, frames: np.ndarray, dates, options: Animat
     options = options or AnimationOptions()
     frames, dates = _checked(frames, dates, options)
     names = [""] * len(frames) if names is None else list(names)
+    if len(names) != len(frames):
+        raise InputError(f"{len(names)} names for {len(frames)} frames", where="write_animation")
     shares = _schedule(dates, options)
     return write_video(path, _pictures(frames, dates, names, shares, options), options.fps)
 
@@ -84,6 +86,11 @@ def _checked(frames, dates, options: AnimationOptions) -> tuple[np.ndarray, np.n
     if not good or options.pacing not in ("dates", "even"):
         raise InputError(f"{options}", where="AnimationOptions",
                          mend='seconds and fps are positive, scale is 1, 2, ..., pacing "dates" or "even"')
+    try:
+        options.label.format(date="", name="")
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
+        raise InputError(f"{options.label!r} is no label ({error})", where="AnimationOptions.label",
+                         mend="Known are {date} and {name}; a brace itself is written twice") from None
     if max(frames.shape[2:]) * options.scale > MAX_SIDE:
         raise InputError(f"{frames.shape[3] * options.scale} x {frames.shape[2] * options.scale} pixels",
                          where="AnimationOptions.scale", mend=f"Keep both under {MAX_SIDE}")

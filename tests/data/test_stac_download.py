@@ -18,7 +18,8 @@ import rasterio
 from rsnb.data.download.loopback import Fault, LoopbackServer
 from rsnb.data.stac import tokens
 from rsnb.data.stac.access import Access
-from rsnb.data.stac.download import checksum_of, download_assets, file_name
+from rsnb.data.stac.checksums import checksum_of, multihash
+from rsnb.data.stac.download import download_assets, file_name
 from rsnb.data.stac.items import item_rows, read_items
 from rsnb.data.stac.odata import odata_question, parse_odata, search_odata
 from rsnb.data.stac.options import SearchOptions
@@ -112,6 +113,14 @@ def test_multihashes(text, expected):
 def test_a_multihash_that_is_cut_is_refused():
     with pytest.raises(InputError, match="file:checksum: the sha256 .* 10 digits, not 64"):
         checksum_of({"file:checksum": "1220" + "ab" * 5})
+
+
+@pytest.mark.parametrize("sums, text", [
+    ({"BLAKE3": "cd" * 32, "MD5": "AB" * 16}, "d50110" + "ab" * 16), ({"SHA3-256": "ab" * 32}, "1620" + "ab" * 32),
+    ({"SHA-256": "ab" * 32, "MD5": ""}, "1220" + "ab" * 32), ({"BLAKE3": "cd" * 32}, None), ({}, None),
+])
+def test_sums_of_the_odata_catalogue_as_multihash(sums, text):
+    assert multihash(sums) == text
 
 
 @pytest.mark.parametrize("key, href, kind, expected", [

@@ -109,10 +109,14 @@ def test_missing_pixels_are_black(tmp_path):
     (grey([1, 1]), ["2020-01-01"], {}, "dates"),
     (grey([1, 1]), ["2020-02-01", "2020-01-01"], {}, "order"), (grey([1]), ["soon"], {}, "dates"),
     (grey([1]), ["2020-01-01"], dict(scale=0), "scale"), (grey([1]), ["2020-01-01"], dict(fps=0), "fps"),
-    (grey([1]), ["2020-01-01"], dict(scale=100), "4096"), (grey([1]), ["2020-01-01"], dict(pacing="fast"), "pacing")])
+    (grey([1]), ["2020-01-01"], dict(scale=100), "4096"), (grey([1]), ["2020-01-01"], dict(pacing="fast"), "pacing"),
+    (grey([1]), ["2020-01-01"], dict(label="{day}"), "label.*{date} and {name}"),
+    (grey([1]), ["2020-01-01"], dict(label="{"), "no label")])
 def test_bad_input_is_named_and_leaves_nothing(tmp_path, frames, dates, options, what):
     with pytest.raises(InputError, match=what):
         write_animation(tmp_path / "a.gif", frames, dates, AnimationOptions(**options))
+    with pytest.raises(InputError, match="2 names for 1 frames"):
+        write_animation(tmp_path / "a.gif", grey([1]), ["2020-01-01"], names=["a", "b"])
     with pytest.raises(InputError, match="avi"):
         write_animation(tmp_path / "a.avi", grey([1]), ["2020-01-01"])
     assert not list(tmp_path.iterdir())

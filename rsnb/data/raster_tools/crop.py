@@ -114,7 +114,8 @@ def _write(file, target: Path, rows, cols, part: RasterGrid, inside: np.ndarray 
     elif inside is not None:
         mask = inside if mask is None else mask & inside
     profile = dict(driver="GTiff", height=part.height, width=part.width, count=file.count, dtype=file.dtypes[0],
-                   crs=file.crs, transform=Affine(*part.transform), nodata=file.nodata, compress="deflate")
+                   crs=file.crs, transform=Affine(*part.transform), nodata=file.nodata, compress="deflate",
+                   bigtiff="if_safer")
     if min(part.height, part.width) >= 256:
         profile |= dict(tiled=True, blockxsize=256, blockysize=256)
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), atomic_path(target) as temporary:

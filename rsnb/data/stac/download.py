@@ -14,13 +14,11 @@ from urllib.parse import unquote, urlsplit
 
 from rsnb.data.stac.access import Access, Opened
 from rsnb.data.stac.assets import asset_of, band_names
+from rsnb.data.stac.checksums import checksum_of
 from rsnb.data.stac.odata import DOWNLOAD_URL, ODATA_URL
 from rsnb.errors import InputError
 from rsnb.files import atomic_path, require_file, write_text
 
-# Multihash codes (STAC file extension; github.com/multiformats/multicodec): function and hex digits of the digest.
-MULTIHASH = {"1220": ("sha256", 64), "d50110": ("md5", 32), "1114": ("sha1", 40), "1340": ("sha512", 128),
-             "1620": ("sha3_256", 64), "1420": ("sha3_512", 128), "b220": ("blake2b", 64)}
 SUFFIXES = {"application/zip": ".zip", "image/jpeg": ".jpg", "image/png": ".png", "image/jp2": ".jp2",
             "application/json": ".json", "application/xml": ".xml", "application/x-netcdf": ".nc"}
 
@@ -74,25 +72,6 @@ def download_assets(items: Sequence, folder: str | Path, names: Sequence[str] | 
             paths.update({(item.id, key): path for key, path in got.items()})
             written.append(_write_item(item, here, got))
     return AssetsDownloaded(paths, tuple(written), tuple(failures), tuple(unchecked))
-
-
-def checksum_of(fields: dict) -> tuple[str, str] | None:
-    """(name of the function, hex digest) of an asset's `file:checksum`, or None where there is none we know.
-
-    Raises:
-        InputError: a multihash whose length does not fit its function.
-    """
-    text = str(fields.get("file:checksum") or fields.get("checksum:multihash") or "").lower()
-    for code, (name, digits) in MULTIHASH.items():
-        if text.startswith(code):
-            digest = text[len(code):]
-            if name == "blake2b":  # its code carries one more byte pair for the length
-                return None
-            if len(digest) != digits or not re.fullmatch(r"[0-9a-f]+", digest):
-                raise InputError(f"the {name} in file:checksum has {len(digest)} digits, not {digits}",
-                                 where="file:checksum", mend="Tell whoever runs the catalogue")
-            return name, digest
-    return None
 
 
 def file_name(item, key: str, asset) -> str:

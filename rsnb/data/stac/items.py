@@ -18,7 +18,7 @@ THUMBNAIL_LIMIT = 4_000_000  # bytes
 KINDS = {"id": (str, None), "collection": (str, None), "bbox": (list, (int, float)), "href": (str, None),
          "type": (str, None), "roles": (list, str), "alternate": (dict, None), "bands": (list, (dict, int)),
          "eo:bands": (list, (dict, int)), "raster:bands": (list, dict), "proj:transform": (list, (int, float)),
-         "proj:shape": (list, (int, float))}
+         "proj:shape": (list, (int, float)), "file:size": (int, None)}
 
 
 def read_items(path: str | Path) -> tuple:

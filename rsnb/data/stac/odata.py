@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rsnb.data.stac.catalogues import Catalogue
+from rsnb.data.stac.checksums import multihash
 from rsnb.data.stac.matching import Matcher, sort_items
 from rsnb.data.stac.options import SearchOptions, parse_moment
 from rsnb.errors import InputError
@@ -25,8 +26,6 @@ PROPERTIES = {"cloudCover": "eo:cloud_cover", "instrumentShortName": "instrument
               "orbitNumber": "sat:absolute_orbit", "orbitDirection": "sat:orbit_state", "tileId": "grid:code",
               "polarisationChannels": "sar:polarizations", "operationalMode": "sar:instrument_mode",
               "swathIdentifier": "sar:swath", "processingLevel": "processing:level", "timeliness": "product:timeliness"}
-MULTIHASH = {"MD5": "d50110", "SHA1": "1114", "SHA256": "1220", "SHA-256": "1220", "SHA512": "1340",
-             "BLAKE3": "1e20"}
 EXTENSIONS = ["https://stac-extensions.github.io/file/v2.1.0/schema.json",
               "https://stac-extensions.github.io/eo/v1.1.0/schema.json"]
 
@@ -209,12 +208,10 @@ def _assets(product: Mapping) -> dict:
     fields = {}
     if product.get("ContentLength"):
         fields["file:size"] = int(product["ContentLength"])
-    sums = {str(c.get("Algorithm", "")).upper(): str(c.get("Value", "")).lower() for c in product.get("Checksum") or ()
-            if isinstance(c, Mapping)}
-    for algorithm, prefix in MULTIHASH.items():
-        if sums.get(algorithm):
-            fields["file:checksum"] = prefix + sums[algorithm]
-            break
+    checksum = multihash({str(c.get("Algorithm", "")): str(c.get("Value", "")) for c in product.get("Checksum") or ()
+                          if isinstance(c, Mapping)})
+    if checksum:
+        fields["file:checksum"] = checksum
     if product.get("S3Path"):
         fields["alternate"] = {"s3": {"href": f"s3://{str(product['S3Path']).lstrip('/')}"}}
     assets = {"product": pystac.Asset(f"{DOWNLOAD_URL}/Products({product['Id']})/$value", title=product["Name"],

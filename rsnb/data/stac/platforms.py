@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-SENTINEL_2 = {"coastal": "B01", "blue": "B02", "green": "B03", "red": "B04", "rededge1": "B05", "rededge2": "B06",
-              "rededge3": "B07", "nir": "B08", "nir08": "B8A", "nir09": "B09", "cirrus": "B10", "swir16": "B11",
-              "swir22": "B12", "scl": "SCL", "aot": "AOT", "wvp": "WVP", "visual": "TCI"}
+from rsnb.data.earth.bands import SENTINEL2
+
+SENTINEL_2 = {name: band for band, name in SENTINEL2.items()} | {
+    "scl": "SCL", "aot": "AOT", "wvp": "WVP", "visual": "TCI"}
 LANDSAT_8 = {"coastal": "B1", "blue": "B2", "green": "B3", "red": "B4", "nir08": "B5", "swir16": "B6", "swir22": "B7",
              "cirrus": "B9", "lwir11": "B10", "lwir12": "B11"}
 LANDSAT_5 = {"blue": "B1", "green": "B2", "red": "B3", "nir08": "B4", "swir16": "B5", "lwir": "B6", "swir22": "B7"}
