@@ -375,6 +375,15 @@ def test_drive_files_are_verified_like_others(tmp_path, drive):
     assert fetch(linked, tmp_path, progress=False).complete and len(drive.calls) == 2
 
 
+def test_what_a_killed_gdown_left_goes_when_a_person_brings_the_file(tmp_path):
+    (tmp_path / "toy").mkdir()
+    for name in ("a.bin", ".a.bin.drive", ".a.bin.drive1234abcd.part", ".other.bin.drive", "a.bin.part", "tmp1234abcd"):
+        (tmp_path / "toy" / name).write_bytes(CONTENT if name == "a.bin" else b"" if name[0] == "t" else b"half")
+    on_drive = manifest(ManifestFile("a.bin", drive_id="1AbC-dEf_gHiJk", sha256=sha(CONTENT)), access="drive")
+    assert fetch(on_drive, tmp_path, progress=False).complete
+    assert sorted(os.listdir(tmp_path / "toy")) == [".other.bin.drive", "a.bin"]
+
+
 def test_a_gdown_without_patience_is_asked_all_the_same(tmp_path, drive, monkeypatch):
     import gdown
 

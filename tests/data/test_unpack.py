@@ -17,7 +17,9 @@ import subprocess
 import tarfile
 import zipfile
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
+import filelock
 import pytest
 
 from rsnb.data.download import archives, disk, owners
@@ -432,6 +434,18 @@ def test_another_archive_of_the_same_name_is_another_one(tmp_path):
     unpack(make_zip(tmp_path / "a.zip", [("a.txt", b"1")]), tmp_path / "out")
     unpack(make_zip(tmp_path / "a.zip", [("b.txt", b"2")]), tmp_path / "out")
     assert tree(tmp_path / "out") == {"a.txt": b"1", "b.txt": b"2"}
+
+
+def test_who_waits_for_another_to_unpack_says_so(tmp_path, caplog):
+    path, out = make_zip(tmp_path / "a.zip", FILES.items()), tmp_path / "out"
+    with filelock.FileLock(tmp_path / ".out.unpack.lock") as other, ThreadPoolExecutor() as pool:
+        waiting = pool.submit(unpack, path, out)
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=1.5)
+        assert f"{out}: another process is unpacking into it; waiting" in caplog.text and not out.exists()
+        other.release()
+        waiting.result(timeout=30)
+    assert tree(out) == FILES
 
 
 def test_leftovers_of_the_dead_are_swept_and_those_of_the_living_are_not(tmp_path):

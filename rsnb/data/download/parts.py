@@ -108,9 +108,11 @@ def sweep(target: Path) -> None:
     claims = _claims(target)
     if any(owners.is_alive(tag, path) for path, tag in claims):
         return
-    torn = target.parent.glob(f".{glob.escape(target.name)}.part.????????.json")  # of a state being written
+    paths = [_part_path(target), _state_path(target), _lock_path(target), *(path for path, _ in claims)]
+    for end in (".part.????????.json", ".drive*"):  # a state that was being written; what came from Google Drive
+        paths += target.parent.glob(f".{glob.escape(target.name)}{end}")
     with suppress(OSError):
-        for path in (_part_path(target), _state_path(target), _lock_path(target), *(path for path, _ in claims), *torn):
+        for path in paths:
             path.unlink(missing_ok=True)
         sweep_links(target)
 
