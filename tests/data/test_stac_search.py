@@ -473,6 +473,29 @@ def test_json_that_is_no_catalogue(landing):
         search(server.url)
 
 
+@pytest.mark.parametrize("damage", [{"type": "Feature"}, {"extent": {"temporal": {"interval": []}}}, {"links": 3}])
+def test_a_damaged_collection_is_said(damage):
+    extent = {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": [["2020-01-01T00:00:00Z", None]]}}
+    for part in damage.get("extent", {}):
+        damage = {"extent": {**extent, part: damage["extent"][part]}}
+    collection = {"type": "Collection", "id": "c", "stac_version": "1.0.0", "description": "d", "license": "x",
+                  "extent": extent, "links": [], **damage}
+    api = Api(lambda asked, url: {})
+
+    def answer(method, path, headers, body):
+        if path.startswith("/collections"):
+            return 200, JSON, json.dumps({"collections": [collection], "links": []}).encode()
+        return api(method, path, headers, body)
+
+    with LoopbackServer(Path(__file__).parent, handler=answer) as server:
+        api.server = server
+        with pytest.raises(InputError, match="the catalogue is damaged"):
+            list_collections(server.url)
+        collection |= {"type": "Collection", "extent": extent, "links": []}
+        # listed although the server's conformance classes do not say that it has collections
+        assert [row["id"] for row in list_collections(server.url)] == ["c"]
+
+
 def test_without_a_network_the_mend_says_so():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

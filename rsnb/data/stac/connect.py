@@ -116,6 +116,8 @@ def _conformance_notes(client) -> tuple[str, ...]:
     elif not client.conforms_to(ConformanceClasses.ITEM_SEARCH):
         notes.append("the server does not list item search among its conformance classes, but has a search link")
     client.add_conforms_to("ITEM_SEARCH")
+    if client.get_links("data"):  # else pystac-client would not look there and list nothing
+        client.add_conforms_to("COLLECTIONS")
     return tuple(notes)
 
 
@@ -137,7 +139,8 @@ def stac_errors(url: str) -> Iterator[None]:
                          mend=mend if url.startswith("http") else "Repair the file, or name another") from None
     except requests.RequestException as error:
         raise _no_answer(url, error) from None
-    except (pystac.STACError, ClientTypeError, KeyError, TypeError, AttributeError, ValueError) as error:
+    except (pystac.STACError, pystac.STACTypeError, ClientTypeError, LookupError, TypeError, AttributeError,
+            ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"the catalogue is damaged ({type(error).__name__}: {error})", where=url,
