@@ -104,7 +104,8 @@ def plan_acquisitions(place: tuple[float, float], start, stop, covers: tuple[flo
         InputError: too few passes by daylight.
     """
     rng = np.random.default_rng([*seed, 71])
-    first, last = (int((np.datetime64(d, "D") - _PASS_DAY) / np.timedelta64(1, "D")) for d in (start, stop))
+    start, stop = np.datetime64(start, "D"), np.datetime64(stop, "D")
+    first, last = (int((day - _PASS_DAY) / np.timedelta64(1, "D")) for day in (start, stop))
     passes = {k: (_PASS_DAY + k * REVISIT_DAYS).astype("datetime64[s]") + OVERPASS
               for k in range(-(-first // REVISIT_DAYS), last // REVISIT_DAYS + 1)}
     lit = [k for k, d in passes.items() if np.degrees(sun_position(d, *place).elevation) > LOWEST_SUN_DEG]

@@ -211,14 +211,14 @@ def landscape_table(keys: np.ndarray) -> SurfaceTable:
     draw = [((bits >> np.uint64(shift)) & np.uint64(0x1FFF)).astype(float) / 0x2000 for shift in (0, 13, 26, 39)]
     s = SPECTRA
     looks = {  # kind: (winter, summer, peak day, its spread)
-        CEREAL: ("soil", "crop", 172, 16), MEADOW: ("dry_grass", "grass", 176, 24),
-        LATE_CROP: ("dark_soil", "crop", 214, 14), RAPE: ("dry_grass", "flowering_crop", 154, 12),
+        CEREAL: ("soil", "crop", 184, 14), MEADOW: ("dry_grass", "grass", 176, 24),
+        LATE_CROP: ("dark_soil", "crop", 214, 14), RAPE: ("soil", "flowering_crop", 172, 10),
         FALLOW: ("soil", "stubble", 190, 40), CONIFER: ("cold_needles", "needles", 196, 10),
         DECIDUOUS: ("bare_twigs", "leaves", 194, 16), WATER: ("water", "green_water", 215, 0),
         ROAD: ("asphalt", "asphalt", 180, 0), TRACK: ("gravel", "gravel", 180, 0),
         ROOF: ("dark_roof", "dark_roof", 0, 0),
         LAWN: ("dry_grass", "grass", 182, 24), GARDEN_TREE: ("bare_twigs", "leaves", 194, 20),
-        YARD: ("gravel", "asphalt", 180, 0), REEDS: ("dry_grass", "grass", 205, 6)}
+        YARD: ("gravel", "gravel", 180, 0), REEDS: ("dry_grass", "grass", 205, 6)}
     winter = np.stack([s[looks[k][0]] for k in range(len(KINDS))])[kind]
     summer = np.stack([s[looks[k][1]] for k in range(len(KINDS))])[kind]
     roof = np.stack([s["dark_roof"], s["clay_roof"], 0.62 * s["metal_roof"], 0.8 * s["clay_roof"],
@@ -235,9 +235,9 @@ def landscape_table(keys: np.ndarray) -> SurfaceTable:
                     trend=np.where(still, 0.0, 0.03 * (draw[2] - 0.5)))
     table.cover[:] = cover
     harvested = np.isin(kind, (CEREAL, LATE_CROP, RAPE))
-    ripe = np.select([kind == CEREAL, kind == LATE_CROP], [222.0, 262.0], 206.0) + 20 * (draw[3] - 0.5)
+    ripe = np.select([kind == CEREAL, kind == LATE_CROP], [228.0, 262.0], 222.0) + 20 * (draw[3] - 0.5)
     table.harvest[:] = np.where(harvested, ripe, np.nan)
-    table.sowing[:] = np.where(harvested, 52.0 + 22 * draw[2], np.nan)
+    table.sowing[:] = np.where(harvested, 96.0 + 14 * draw[2], np.nan)
     table.stubble[:] = (s["stubble"] * np.where(draw[2] < 0.6, 1.0, 0.72)[:, None]) * gain[:, None]
     built_on = np.isin(kind, (CEREAL, MEADOW, LATE_CROP, FALLOW, ROOF)) & (draw[2] > 0.95)
     table.change_day[:] = np.where(built_on, np.floor(_CHANGES_FROM + draw[1] * (_CHANGES_TO - _CHANGES_FROM)), np.inf)

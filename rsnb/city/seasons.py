@@ -1,9 +1,10 @@
 """What every surface reflects on any day: spectra, seasons, harvests and changes in closed form.
 
-A surface's reflectance in a band is `mean + swing cos(2 pi (day - peak_day) / 365.25)`, times a slow trend. A field is
-harvested on a day of the year and shows stubble until it is sown; a building site or a new roof comes on one day and
-stays. The end members are round numbers of the size that field spectra of such surfaces have. One cosine a year makes
-spring softer and earlier than it is at 60 degrees north, and there is no snow.
+A surface's reflectance in a band goes from a winter spectrum to a summer one and back with the weight
+((1 + cos(2 pi (day - peak_day) / 365.25)) / 2) ^ 3, times a slow trend: the power makes the season as short as it is
+at 60 degrees north, where leaves come in May. There is no snow. A field is harvested on a day of the year and shows
+stubble until it is sown; a building site or a new roof comes on one day and stays. The end members are round numbers
+of the size that field spectra of such surfaces have.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ BANDS = ("coastal", "blue", "green", "red", "rededge1", "rededge2", "rededge3", 
 YEAR_DAYS = 365.25
 EPOCH = np.datetime64("2000-01-01T00:00:00")
 TREND_EPOCH_DAYS = 20.0 * YEAR_DAYS  # trends are 0 at the start of 2020
+SEASON_POWER = 3
 # Part of the light on level ground that comes from the sky, not from the sun; it is what a shadow leaves.
 SKY_SHARE = np.array([0.33, 0.29, 0.23, 0.18, 0.16, 0.14, 0.13, 0.12, 0.11, 0.11, 0.06, 0.05])
 
@@ -48,8 +50,8 @@ class SurfaceTable:
     """The N surfaces of a scene, each a parcel, a roof, a tree, a street ...; B = 12 bands in the order of `BANDS`.
 
     Attributes:
-        mean, swing: [N, B] reflectance of a flat, sunlit surface: yearly mean and amplitude.
-        peak_day: [N] day of the year (0 = 1 January) on which mean + swing is reached.
+        winter, summer: [N, B] reflectance of a flat, sunlit surface on its least and its most green day.
+        peak_day: [N] day of the year (0 = 1 January) on which `summer` is reached; half a year later comes `winter`.
         trend: [N] relative change a year.
         harvest, sowing: [N] days of the year between which `stubble` shows (over New Year's Eve where harvest is the
             later); nan = never.
@@ -59,8 +61,8 @@ class SurfaceTable:
         cover: [N] class of scene classification that a perfect observer gives in summer: 4 vegetation, 5 bare, 6 water.
     """
 
-    mean: np.ndarray
-    swing: np.ndarray
+    winter: np.ndarray
+    summer: np.ndarray
     peak_day: np.ndarray
     trend: np.ndarray
     harvest: np.ndarray
@@ -71,13 +73,13 @@ class SurfaceTable:
     cover: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.mean)
+        return len(self.winter)
 
     def reflectance(self, date) -> np.ndarray:
         """[N, B] float32 at a date (anything numpy takes for a date, UTC)."""
         day = days_since_epoch(date)
-        season = np.cos(2 * np.pi * (day - self.peak_day) / YEAR_DAYS)
-        value = self.mean + self.swing * season[:, None]
+        season = (0.5 + 0.5 * np.cos(2 * np.pi * (day - self.peak_day) / YEAR_DAYS)) ** SEASON_POWER
+        value = self.winter + (self.summer - self.winter) * season[:, None]
         value = value * (1.0 + self.trend * (day - TREND_EPOCH_DAYS) / YEAR_DAYS)[:, None]
         of_year = day % YEAR_DAYS
         since_harvest, stubble_days = (of_year - self.harvest) % YEAR_DAYS, (self.sowing - self.harvest) % YEAR_DAYS
@@ -112,7 +114,7 @@ def between(low, high, *, peak_day, gain=1.0, cover=4, trend=0.0) -> SurfaceTabl
         return np.broadcast_to(np.asarray(value, float), n).copy()
 
     never = column(np.nan)
-    return SurfaceTable((low + high) / 2, (high - low) / 2, column(peak_day), column(trend), never, never.copy(),
+    return SurfaceTable(low, high, column(peak_day), column(trend), never, never.copy(),
                         np.zeros((n, len(BANDS))), column(np.inf), np.zeros((n, len(BANDS))),
                         np.full(n, cover, np.uint8))
 

@@ -21,6 +21,7 @@ from rsnb.errors import InputError
 from rsnb.files import atomic_path, require_file
 
 _SHADOW_REACH_M = 400.0
+_MOST_PIXELS = 20_000  # on a side of a picture
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ class TrueDay:
             shift_px: (right, down), pixels by which the picture's sampling is off.
 
         Raises:
-            InputError: an unknown band.
+            InputError: an unknown band, no band, or a size that no picture has.
         """
         picks, (rows, columns) = band_numbers(bands), self._sampling(shape, fwhm_px, shift_px)
         sunny, shady = self.truth.brightness * self.direct, self.truth.brightness
@@ -159,6 +160,10 @@ class TrueDay:
 
     def _sampling(self, shape, fwhm_px: float = 0.0, shift_px=(0.0, 0.0)):
         fine = self.truth.grid.shape
+        if shape is not None and not (len(shape) == 2 and all(
+                isinstance(n, int | np.integer) and 1 <= n <= _MOST_PIXELS for n in shape)):
+            raise InputError(f"a picture of {shape} pixels", where="shape",
+                             mend=f"Give (rows, columns), whole numbers from 1 to {_MOST_PIXELS}")
         return tuple(sampling_matrix(n, m, fwhm_px, by)
                      for n, m, by in zip(fine, shape or fine, (shift_px[1], shift_px[0]), strict=True))
 
@@ -176,8 +181,9 @@ def load_truth(path: str | Path) -> SeriesTruth:
 def band_numbers(bands) -> list[int]:
     """Places of bands in `BANDS`, or an `InputError` that names the unknown one."""
     unknown = [b for b in bands if b not in BANDS]
-    if unknown:
-        raise InputError(f"there is no band {unknown[0]!r}", where="bands", mend=f"Choose from {', '.join(BANDS)}")
+    if unknown or not len(bands):
+        raise InputError(f"there is no band {unknown[0]!r}" if unknown else "no band is named", where="bands",
+                         mend=f"Choose from {', '.join(BANDS)}")
     return [BANDS.index(b) for b in bands]
 
 

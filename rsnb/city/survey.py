@@ -88,7 +88,8 @@ def _city_table(district: District, looks: np.ndarray) -> SurfaceTable:
     table.change_day[:] = np.where(renewed, np.floor(7974 + 300 * own[0]), np.inf)  # from 2021-10-31 on
     table.changed[:] = SPECTRA["metal_roof"]
     parked = kind == CAR
-    table.mean[parked] *= 0.9
+    table.winter[parked] *= 0.9
+    table.summer[parked] *= 0.9
     return table
 
 

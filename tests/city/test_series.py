@@ -11,7 +11,7 @@ from scipy.special import ndtr
 from skimage.registration import phase_cross_correlation
 
 from rsnb.city.grids import Grid
-from rsnb.city.landscape import KINDS, Landscape
+from rsnb.city.landscape import KINDS, Landscape, landscape_table
 from rsnb.city.options import GEOREFERENCE, TREE, WATER
 from rsnb.city.seasons import BANDS, SPECTRA, between, days_since_epoch
 from rsnb.city.sensor import Sensor, nearest, sample, sampling_matrix
@@ -39,14 +39,36 @@ def flat_truth(surface, table, height=None, grid=None):
 
 # --- seasons
 
-def test_a_season_is_mean_plus_swing_at_its_peak_and_mean_minus_swing_half_a_year_later():
+def test_a_season_is_summer_at_its_peak_and_winter_half_a_year_later():
     table = between(np.full(12, 0.1), np.full(12, 0.3), peak_day=170.0)
     # 1 January 2000 + 170 days = 19 June 2000 (leap year: 31 + 29 + 31 + 30 + 31 = 152 days to 1 June, + 18)
     assert table.reflectance("2000-06-19")[0] == pytest.approx(0.3, abs=1e-6)
     # 170 + 182.625 days = 18 December 2000, 15:00
     assert table.reflectance("2000-12-18T15:00")[0] == pytest.approx(0.1, abs=1e-6)
-    # a quarter of a year after the peak (91.3125 d = 18 September 2000, 7:30): the mean
-    assert table.reflectance("2000-09-18T07:30")[0] == pytest.approx(0.2, abs=1e-6)
+    # a quarter of a year after the peak (91.3125 d = 18 September 2000, 7:30): cos = 0, so an eighth of the way
+    assert table.reflectance("2000-09-18T07:30")[0] == pytest.approx(0.1 + 0.2 / 8, abs=1e-6)
+    # a sixth of a year before it (60.875 d = 19 April 2000, 3:00): cos = 1/2, so (3/4)^3 = 27/64
+    assert table.reflectance("2000-04-19T03:00")[0] == pytest.approx(0.1 + 0.2 * 27 / 64, abs=1e-6)
+
+
+def test_the_year_at_sixty_degrees_north():
+    """NDVI of the country, by kind: bare fields and trees in March, green in June, harvested in September."""
+    x, y = np.meshgrid(np.arange(2000.0, 10000.0, 40.0), np.arange(0.0, 9000.0, 40.0))
+    keys = np.unique(Landscape(7, (5975.0, 4475.0, 6525.0, 5025.0))(x, y)[0])
+    table, kind = landscape_table(keys), keys & 15
+    still = np.isinf(table.change_day)
+
+    def ndvi(name, day):
+        red, nir = table.reflectance(day)[still & (kind == KINDS.index(name))][:, [RED, NIR]].T
+        return np.median((nir - red) / (nir + red))
+
+    for name in ("cereal", "late_crop"):
+        assert ndvi(name, "2022-03-25") < 0.35 and ndvi(name, "2022-07-05") > 0.7 > 0.4 > ndvi(name, "2022-09-28")
+    assert ndvi("deciduous", "2022-04-01") < 0.55 and ndvi("deciduous", "2022-07-05") > 0.8
+    assert ndvi("meadow", "2022-03-25") < 0.5 and ndvi("meadow", "2022-06-25") > 0.7
+    assert ndvi("conifer", "2022-03-25") > 0.65  # evergreen
+    for name in ("road", "yard", "roof", "water"):
+        assert ndvi(name, "2022-01-15") == pytest.approx(ndvi(name, "2022-07-01"), abs=0.03)
 
 
 def test_trend_grows_with_the_years_since_2020():
@@ -183,6 +205,14 @@ def test_night_is_refused():
         truth.image("2022-06-20T22:00")
     with pytest.raises(InputError, match="no band 'B04'"):
         truth.image(NOON, bands=("B04",))
+
+
+@pytest.mark.parametrize("wrong", [{"shape": (0, 4)}, {"shape": (4,)}, {"shape": (3.5, 4)}, {"shape": (30_000, 4)},
+                                   {"bands": ()}])
+def test_pictures_of_no_size_or_no_band_are_refused(wrong):
+    truth = flat_truth(np.zeros((9, 9)), between(np.full(12, 0.2), np.full(12, 0.2), peak_day=0.0))
+    with pytest.raises(InputError, match="shape: a picture of|no band is named"):
+        truth.image(NOON, **wrong)
 
 
 def test_a_day_without_a_time_means_the_hour_of_the_pass():

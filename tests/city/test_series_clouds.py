@@ -121,6 +121,8 @@ def test_passes_are_those_of_real_products(product):
 def test_too_few_passes_are_refused():
     with pytest.raises(InputError, match="there are 0 passes"):
         plan_acquisitions(HELSINKI, "2021-11-20", "2022-01-10", (0.0,), 0.3, (7,))
+    with pytest.raises(InputError, match="from 2022-06-02 to 2022-06-04 there are 0 passes"):
+        plan_acquisitions(HELSINKI, np.datetime64("2022-06-02T09:50"), "2022-06-04", (0.0,), 0.3, (7,))
     with pytest.raises(InputError, match="2 dates are asked for"):
         plan_acquisitions(HELSINKI, "2022-06-01", "2022-06-04", (0.0, 0.0), 0.3, (7,))
     with pytest.raises(InputError, match="there are 0 passes"):
