@@ -210,6 +210,15 @@ def test_positions_of_which_none_is_known(tmp_path, recwarn):
     assert np.isnan(read_act_data(tmp_path / "ACT_data.mat").utm).all() and not recwarn.list
 
 
+def test_a_folder_around_the_parts(anu, tmp_path_factory):
+    root = tmp_path_factory.mktemp("cvact")
+    shutil.copytree(anu / "ANU_data_small", root / "ANU_DATA_SMALL" / "ANU_data_small")
+    shutil.copy(anu / "ACT_data.mat", root)
+    index = read_cvact(root)
+    assert index.ids == IDS[:3] and index.splits["train"].tolist() == [0, 2]
+    assert audit(root).counts["tiles"] == 3
+
+
 def test_pairs_of_both_parts_are_taken_from_the_small_one(anu):
     index = read_cvact(anu)
     assert [path.parts[-3] for path in (*index.tile_paths[1:2], *index.panorama_paths[1:2])] == ["ANU_data_small"] * 2

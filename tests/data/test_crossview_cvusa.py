@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import shutil
 import sys
 from pathlib import Path
 
@@ -62,6 +63,13 @@ def test_lists_pictures_and_positions_are_joined_by_id(tree):
     assert index.position is None  # 3,000 km apart: no common plane
     assert (index.heading == 0).all() and math.degrees(index.vertical_fov) == pytest.approx(65.4545, abs=1e-3)
     assert index.present.all() and not index.drops and index.tile_extent_m is None
+
+
+def test_the_archive_of_the_authors_with_its_own_folder(tree, tmp_path_factory):
+    root = tmp_path_factory.mktemp("cvusa")
+    shutil.copytree(tree, root / "CVPR_subset" / "CVPR_subset")
+    assert read_cvusa(root).ids == read_cvusa(tree).ids and len(read_cvusa(root).lat_lon) == 3
+    assert audit(root).counts == audit(tree).counts and audit(root).root == root / "CVPR_subset" / "CVPR_subset"
 
 
 def test_only_in_the_whole_list_does_line_n_belong_to_id_n(tree):

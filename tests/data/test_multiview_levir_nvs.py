@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -72,6 +73,13 @@ def test_a_scene(root):
     assert loaded.images.shape == (10, 3, 32, 32) and 80 <= loaded.z_depth.min() <= loaded.z_depth.max() <= 100
     assert (loaded.images[1] * 255).round().astype(np.uint8).transpose(1, 2, 0).tolist() == np.asarray(
         Image.open(root / "scene_000" / "Images" / "003.png")).tolist()
+
+
+def test_the_folder_of_the_archive_around_them(root, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("levir")
+    shutil.copytree(root, outside / "LEVIR_NVS")
+    assert levir_nvs_scenes(outside) == ("scene_000",) and len(read_levir_nvs(outside, 0)) == 21
+    assert audit_dataset("levir_nvs", outside).counts == audit_dataset("levir_nvs", root).counts
 
 
 def test_scenes_by_any_name(root):

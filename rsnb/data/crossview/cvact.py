@@ -35,6 +35,7 @@ from rsnb.data.crossview.act_data import ActData, read_act_data
 from rsnb.data.crossview.folders import by_id, picture_findings, pictures_of, require_folder
 from rsnb.data.crossview.pair_lists import expected_counts
 from rsnb.data.crossview.pairs import PairIndex
+from rsnb.data.nested_root import nested_root
 from rsnb.errors import InputError
 
 MAT = "ACT_data.mat"
@@ -66,14 +67,14 @@ def read_cvact(root: str | Path, mat: str | Path | None = None, *, tile_extent_m
     `valSetAll`; the second is part of the third); without it all pairs whose names match are indexed, without splits.
 
     Args:
-        root: folder that holds the picture folders, or ANU_data_small and ANU_data_test.
+        root: folder that holds the picture folders, or ANU_data_small and ANU_data_test, or such a folder.
         mat: the list; None looks for ACT_data.mat in the root, one folder below it, and beside the root.
         tile_extent_m: side of a tile, metres, if the user knows it.
 
     Raises:
         InputError: no such pictures here, or a list that is broken (see `read_act_data`).
     """
-    root = require_folder(root)
+    root = _data_root(root)
     files = find_files(root)
     path = Path(mat) if mat is not None else _find_mat(root)
     listed = None if path is None else read_act_data(path)
@@ -95,6 +96,11 @@ def read_cvact(root: str | Path, mat: str | Path | None = None, *, tile_extent_m
         np.zeros(len(ids)), math.pi, np.ones(len(ids), bool),
         tuple(files.sky.get(i) for i in ids) if any(i in files.sky for i in ids) else None, None, None, utm, splits,
         tile_extent_m, drops={reason: lost for reason, lost in drops.items() if lost}, notes=notes)
+
+
+def _data_root(root: str | Path) -> Path:
+    return nested_root(require_folder(root), lambda folder: any((folder / part / name).is_dir()
+                                                                for part in _PARTS for name in _TILE_FOLDERS))
 
 
 def find_files(root: Path) -> CvactFiles:
@@ -131,7 +137,7 @@ def audit(root: str | Path, decode: bool = True) -> Audit:
         root: as for `read_cvact`.
         decode: also read every picture whole and look for files with the same bytes (a full set takes minutes).
     """
-    root = require_folder(root)
+    root = _data_root(root)
     files = find_files(root)
     index = read_cvact(root)
     findings = [Finding("note", ".", note) for note in index.notes]

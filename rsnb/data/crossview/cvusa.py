@@ -35,6 +35,7 @@ from rsnb.data.audit import Audit, Finding, count_findings
 from rsnb.data.crossview.folders import PICTURES, Listing, picture_findings, pictures_of, require_folder
 from rsnb.data.crossview.pair_lists import Row, expected_counts, read_pair_list
 from rsnb.data.crossview.pairs import PairIndex
+from rsnb.data.nested_root import nested_root
 from rsnb.errors import InputError
 from rsnb.files import require_file
 
@@ -53,7 +54,7 @@ def read_cvusa(root: str | Path, *, absent: Literal["drop", "keep"] = "drop",
     """Index a CVUSA tree; see the module for what may lie where.
 
     Args:
-        root: folder of the data set.
+        root: folder of the data set, or one with a single such folder up to two levels below.
         absent: "drop" leaves out and counts pairs of which a picture is missing, "keep" keeps them with `present`
             false. Where no picture is there at all, the lists alone are indexed, all `present` false, with a note.
         tile_extent_m: side of a tile where all are equal (a made set); the real ones differ by latitude.
@@ -62,7 +63,7 @@ def read_cvusa(root: str | Path, *, absent: Literal["drop", "keep"] = "drop",
         InputError: no list and no picture; a list with too few or swapped columns, an id twice, or positions that are
             none.
     """
-    root = require_folder(root)
+    root = _data_root(root)
     lists, positions, notes = find_lists(root)
     listing = Listing()
     if lists:
@@ -173,7 +174,7 @@ def audit(root: str | Path, decode: bool = True) -> Audit:
         root: folder of the data set.
         decode: also read every picture whole and look for files with the same bytes (a full set takes minutes).
     """
-    root = require_folder(root)
+    root = _data_root(root)
     index = read_cvusa(root, absent="keep")
     lists = find_lists(root)[0]
     findings = [Finding("note", ".", note) for note in index.notes]
@@ -200,6 +201,13 @@ def audit(root: str | Path, decode: bool = True) -> Audit:
     expected = expected_counts("cvusa")
     findings += count_findings(counts, expected)
     return Audit("cvusa", root, counts, expected, tuple(findings))
+
+
+def _data_root(root: str | Path) -> Path:
+    root = require_folder(root)
+    if find_lists(root)[0] or any((root / folder).is_dir() for folder in _TILES):
+        return root
+    return nested_root(root, lambda folder: (folder / "splits").is_dir() or (folder / "bingmap").is_dir())
 
 
 def _partnerless(index: PairIndex, root: Path, listed: bool) -> list[Finding]:
@@ -241,8 +249,7 @@ def _joined_rows(lists: dict[str, Path]) -> tuple[list[Row], dict[str, np.ndarra
 
 
 def _rows_of_folders(root: Path) -> list[Row]:
-    """Pairs by file name, of the first tile and panorama folders that are there, else of `...aerialN` and `...groundN`
-    in one folder."""
+    """Pairs by file name, of the first tile and panorama folders that are there; none where one of them is not."""
     tiles = next((f for f in _TILES if pictures_of(root / f)), None)
     panoramas = next((f for f in _PANORAMAS if pictures_of(root / f)), None)
     if tiles is None or panoramas is None:

@@ -26,6 +26,7 @@ from rsnb.data.multiview.counts import published_counts
 from rsnb.data.multiview.scene_folder import (
     SceneFormat,
     audit_scene,
+    data_root,
     files_of,
     find_scene,
     list_scenes,
@@ -43,7 +44,7 @@ _FORMAT = SceneFormat(depth_suffixes=(".tiff", ".tif"), depth_scale=1.0, size=(5
 
 def levir_nvs_scenes(root: str | Path) -> tuple[str, ...]:
     """Names of the scenes below the root."""
-    return tuple(list_scenes(Path(root)))
+    return tuple(list_scenes(data_root(root)))
 
 
 def read_levir_nvs(root: str | Path, scene: str | int | None = None) -> PosedViews:
@@ -146,7 +147,7 @@ def audit(root: str | Path) -> Audit:
 
     The root may also be one scene's folder.
     """
-    root = Path(root)
+    root = data_root(root)
     single = sub_folder(root, "Cams").is_dir()
     scenes = {root.name: root} if single else list_scenes(root)
     counts = {"scenes": len(scenes), "views": 0, "depths": 0, "track poses": 0}

@@ -13,6 +13,7 @@ from rsnb.data.audit import Finding, duplicate_findings, picture_fault
 from rsnb.data.multiview.camera_text import read_camera
 from rsnb.data.multiview.pictures import SUFFIXES, picture_size
 from rsnb.data.multiview.views import PosedViews, read_depth
+from rsnb.data.nested_root import nested_root
 from rsnb.errors import InputError
 
 
@@ -49,10 +50,20 @@ def view_key(name: str) -> tuple:
     return (0, int(name), name) if name.isdecimal() else (1, 0, name)
 
 
-def list_scenes(root: Path) -> dict[str, Path]:
-    """{name: folder} of the scenes below a root; a scene is a folder with Cams."""
+def data_root(root: str | Path) -> Path:
+    """The folder of the scenes (or a scene's own) at a path or up to two levels below it.
+
+    Raises:
+        InputError: there is no such path.
+    """
+    root = Path(root)
     if not root.is_dir():
         raise InputError("there is no such folder", where=root, mend="Give the root of the data set, or a scene")
+    return nested_root(root, lambda folder: sub_folder(folder, "Cams").is_dir() or bool(list_scenes(folder)))
+
+
+def list_scenes(root: Path) -> dict[str, Path]:
+    """{name: folder} of the scenes in a folder; a scene is a folder with Cams."""
     return {p.name: p for p in sorted(root.iterdir()) if p.is_dir() and sub_folder(p, "Cams").is_dir()}
 
 
@@ -66,7 +77,7 @@ def find_scene(root: str | Path, scene: str | int | None) -> Path:
     Raises:
         InputError: no such scene, or several to choose among.
     """
-    root = Path(root)
+    root = data_root(root)
     scenes = list_scenes(root)
     if scene is None:
         if sub_folder(root, "Cams").is_dir():

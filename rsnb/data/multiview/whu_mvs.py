@@ -21,6 +21,7 @@ from rsnb.data.multiview.counts import published_counts
 from rsnb.data.multiview.scene_folder import (
     SceneFormat,
     audit_scene,
+    data_root,
     find_scene,
     list_scenes,
     read_scene,
@@ -61,7 +62,7 @@ def whu_mvs_scenes(root: str | Path, part: str | None = None) -> tuple[str, ...]
     Raises:
         InputError: no list of that part, or a line that names no scene of the folder.
     """
-    root = Path(root)
+    root = data_root(root)
     scenes = tuple(list_scenes(root))
     if part is None:
         return scenes
@@ -83,7 +84,7 @@ def whu_mvs_lists(root: str | Path) -> dict[str, tuple[str, ...]]:
     Raises:
         InputError: a line that is no scene id.
     """
-    root = Path(root)
+    root = data_root(root)
     found = {}
     for path in sorted([*root.glob("*.txt"), *root.glob("*list*/*.txt")]):
         part = next((p for p in PARTS if re.search(rf"(^|[^a-z]){p}", path.stem.lower())), None)
@@ -131,7 +132,7 @@ def audit(root: str | Path) -> Audit:
 
     The root may also be one scene's folder.
     """
-    root = Path(root)
+    root = data_root(root)
     single = sub_folder(root, "Cams").is_dir()
     scenes = {root.name: root} if single else list_scenes(root)
     counts = {"scenes": len(scenes), "views": 0, "depths": 0}
