@@ -143,6 +143,7 @@ def test_optional_files_come_only_when_asked_for(tmp_path, server, toy):
     assert names(todo.skipped) == ["c.zip"] and "optional   c.zip" in todo.text()
     assert fetch(some, tmp_path, progress=False, only=["*.zip"]).done == ("c.zip",)
     assert [r.path for r in server.log] == ["c.zip"]
+    assert "  left out   a.bin, notes/b.txt" in plan_fetch(some, tmp_path, only=["*.zip"]).text()
     with pytest.raises(InputError, match=r"no file like \*\.tif") as error:
         plan_fetch(some, tmp_path, only=["*.tif"])
     assert "a.bin, notes/b.txt, c.zip" in error.value.mend
@@ -373,6 +374,21 @@ def test_drive_files_are_verified_like_others(tmp_path, drive):
     assert sorted(os.listdir(tmp_path / "toy")) == ["a.bin"]
     linked = manifest(ManifestFile("b.bin", ("https://drive.google.com/file/d/1AbC-dEf_gHiJk/view",)), access="drive")
     assert fetch(linked, tmp_path, progress=False).complete and len(drive.calls) == 2
+
+
+def test_a_file_with_an_address_and_an_id_tries_both_and_tells_of_both(tmp_path, server, drive):
+    both = manifest(ManifestFile("a.bin", (server.url_of("a.bin"),), drive_id="1AbC-dEf_gHiJk"), access="drive")
+    server.use_faults(Fault("*", "html"))
+    drive.content = b"<html>quota</html>"
+    (_, error), = fetch(both, tmp_path, progress=False, options=QUICK).failed
+    assert "Quota exceeded" in error.what and "Google Drive sent a web page" in error.what
+    assert "Wait a day" in error.mend
+    drive.content = CONTENT
+    assert fetch(both, tmp_path, progress=False, options=QUICK).complete
+    os.remove(tmp_path / "toy" / "a.bin")
+    drive.content = b"other"  # than at its first use
+    (_, error), = fetch(both, tmp_path, progress=False, options=QUICK).failed
+    assert isinstance(error, ChecksumError) and sha(b"other") in str(error) and sha(CONTENT) in str(error)
 
 
 def test_what_a_killed_gdown_left_goes_when_a_person_brings_the_file(tmp_path):

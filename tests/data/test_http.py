@@ -293,7 +293,7 @@ def test_a_weak_etag_is_no_condition_but_a_date_is(served):
     assert server.log[-1].headers["if-range"] == date and server.log[-1].status == 200  # another date: the whole file
 
 
-def test_a_mirror_with_a_wrong_byte_is_passed_over_and_all_are_named_at_the_end(served):
+def test_a_mirror_with_a_wrong_byte_is_passed_over_and_all_are_named_at_the_end(served, caplog):
     server, path = served
     (server.root / "b.bin").write_bytes(CONTENT)
     server.use_faults(Fault("a.bin", "wrong_byte"))
@@ -303,6 +303,7 @@ def test_a_mirror_with_a_wrong_byte_is_passed_over_and_all_are_named_at_the_end(
     with pytest.raises(ChecksumError) as error:
         download(urls, path.with_name("c.bin"), sha256=SHA, options=QUICK)
     assert SHA in str(error.value) and "403" in str(error.value)
+    assert [r.message.partition(":")[0] for r in caplog.records if "next mirror" in r.message] == ["a.bin", "c.bin"]
 
 
 @pytest.mark.parametrize(("url", "words"), [

@@ -10,7 +10,7 @@ from rsnb.data.download import lock
 from rsnb.data.download.answers import DownloadError
 from rsnb.data.download.disk import disk_error, require_room
 from rsnb.data.download.drive import download_from_drive
-from rsnb.data.download.http import ChecksumError, Downloaded, check, checksum_error, download, sha256_of
+from rsnb.data.download.http import ChecksumError, Downloaded, all_failed, check, checksum_error, download, sha256_of
 from rsnb.data.download.parts import sweep
 from rsnb.data.download.plan import BY_HAND, FetchPlan, Place, choose, locate, plan_fetch
 from rsnb.data.download.transfer import Expected, HttpOptions
@@ -144,9 +144,8 @@ def _download(place: Place, options: HttpOptions) -> Downloaded:
             return download_from_drive(place.drive_id, place.path, expected, options)
     except DownloadError as error:
         errors.append(error)
-    if first_use and isinstance(errors[-1], ChecksumError):
-        raise _changed(place, errors[-1].actual)
-    raise errors[-1]
+    error = all_failed(errors, place.path)
+    raise _changed(place, error.actual) if first_use and getattr(error, "actual", "") else error
 
 
 def _adopt(place: Place, root: Path) -> str:

@@ -141,14 +141,21 @@ def _from_mirrors(urls: Sequence[str], part: Part, expected: Expected, options: 
             return url
         except DownloadError as error:
             errors.append(error)
-            if len(urls) > 1:
+            if len(errors) < len(urls):
                 log.warning(f"{part.target.name}: {error.what}; trying the next mirror")
+    raise all_failed(errors, part.target)
+
+
+def all_failed(errors: Sequence[DownloadError], target: Path) -> DownloadError:
+    """One error for all sources of a file that failed; other bytes than published are worth more than a silence."""
     if len(errors) == 1:
-        raise errors[0]
+        return errors[0]
     wrong = next((error for error in errors if isinstance(error, ChecksumError)), errors[-1])
-    kind = type(wrong)
-    raise kind("no mirror gave the file: " + "; ".join(error.what for error in errors), where=part.target,
-               mend=wrong.mend)
+    made = type(wrong)("no mirror gave the file: " + "; ".join(error.what for error in errors), where=target,
+                       mend=wrong.mend)
+    if isinstance(wrong, ChecksumError):
+        made.actual = wrong.actual
+    return made
 
 
 def _retrieve(url: str, part: Part, expected: Expected, options: HttpOptions) -> None:

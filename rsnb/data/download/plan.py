@@ -85,7 +85,7 @@ class FetchPlan:
         unverified: files that are there and would be hashed.
         to_unpack: archives that are there or will be, and whose content is not.
         by_hand: files that a person must get.
-        skipped: optional files that were not asked for.
+        skipped: files that were not asked for.
         bytes: to download, as far as it is published (exactly or rounded), less what parts hold already.
         rounded: whether some of those sizes are rounded.
         unknown: how many needed files have no published size.
@@ -129,7 +129,7 @@ class FetchPlan:
             lines.append(f"  download   {_files(self.needed)}, {size}{kept}; {size_text(self.free_bytes)} are free"
                          + ("" if self.fits else ": IT DOES NOT FIT"))
         for label, files in (("verify", self.unverified), ("unpack", self.to_unpack), ("there", self.present),
-                             ("optional", self.skipped)):
+                             ("optional" if all(f.optional for f in self.skipped) else "left out", self.skipped)):
             if files:
                 lines.append(f"  {label:10} {_files(files)}")
         if self.instructions:
