@@ -145,6 +145,17 @@ def test_two_halves_of_one_day_become_one_frame(tmp_path):
     assert not alone.clear[1, :, :3].any()
 
 
+def test_a_pixel_with_more_bands_wins_over_one_with_fewer(tmp_path):
+    """Red reaches further than nir in the first tile; a second that has only red there must not take its place."""
+    nir, other = np.full((8, 8), 2000), np.full((8, 8), 4000)
+    nir[:, 4:], other[:, 6:] = 0, 0
+    items = [_item(tmp_path, "first", "2023-06-01T10:00:00Z", red=1000, nir=nir),
+             _item(tmp_path, "second", "2023-06-01T10:00:20Z", red=3000, nir=other)]
+    red, near = read_stack(items, ["red", "nir"]).images[0, :, 0]
+    np.testing.assert_allclose(red, [0.1] * 4 + [0.3] * 2 + [0.1] * 2, atol=1e-6)
+    np.testing.assert_allclose(near, [0.2] * 4 + [0.4] * 2 + [np.nan] * 2, atol=1e-6)
+
+
 def test_of_a_day_processed_twice_the_newer_baseline_counts(tmp_path):
     items = [_item(tmp_path, "old", red=1000, baseline="02.14"), _item(tmp_path, "new", red=3000, baseline="05.00")]
     stack = read_stack(items, ["red"])

@@ -7,6 +7,7 @@ import logging
 import numpy as np
 import pytest
 import rasterio
+import rasterio.control
 from rasterio.transform import from_origin
 
 from rsnb.data.download.loopback import Fault, LoopbackServer
@@ -205,6 +206,16 @@ def test_a_raster_without_a_place_is_refused_by_name(tmp_path):
     grid = RasterGrid(4, 4, (10.0, 0.0, 0.0, 0.0, -10.0, 0.0), "EPSG:32633")
     with pytest.raises(InputError, match="bare.tif: a raster without a coordinate system.*side-car"):
         read_onto(str(path), grid)
+
+
+def test_a_raster_by_control_points_is_refused_with_what_to_take(tmp_path):
+    corners = [rasterio.control.GroundControlPoint(r, c, 15 + c / 80, 45 - r / 80) for r in (0, 8) for c in (0, 8)]
+    with rasterio.open(tmp_path / "iw-vv.tiff", "w", driver="GTiff", count=1, dtype="uint16", height=8, width=8,
+                       gcps=corners, crs="EPSG:4326") as file:
+        file.write(np.ones((8, 8), np.uint16), 1)
+    grid = RasterGrid(4, 4, (10.0, 0.0, 0.0, 0.0, -10.0, 0.0), "EPSG:32633")
+    with pytest.raises(InputError, match="iw-vv.tiff: a raster without.*control points.*sentinel-1-rtc"):
+        read_onto(str(tmp_path / "iw-vv.tiff"), grid)
 
 
 @pytest.mark.parametrize("fault, words", [

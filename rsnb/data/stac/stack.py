@@ -273,14 +273,14 @@ def _grouped(frames: list[_Frame], group: str, longitude: float) -> list[list[_F
 
 
 def _mosaic(frames: list[_Frame]) -> _Frame:
-    """The first frame, its holes filled from the next ones."""
+    """The first frame; where a next one has more of the bands, that one."""
     first = frames[0]
     if len(frames) == 1:
         return first
     bands, clear = first.bands.copy(), first.clear.copy()
     classes = None if any(f.classes is None for f in frames) else first.classes.copy()
     for frame in frames[1:]:
-        hole = ~np.isfinite(bands).all(axis=0) & np.isfinite(frame.bands).any(axis=0)
+        hole = np.isfinite(frame.bands).sum(axis=0) > np.isfinite(bands).sum(axis=0)
         bands[:, hole], clear[hole] = frame.bands[:, hole], frame.clear[hole]
         if classes is not None:
             classes[hole] = frame.classes[hole]

@@ -142,8 +142,11 @@ def read_onto(href: str, grid: RasterGrid, band: int = 1, resampling: str = "bil
         _require_band(file, band, href)
         own = grid_of(file)
         if own.crs is None or grid.crs is None:
+            mend = "Its side-car file (.aux.xml, .tfw) may be missing"
+            if file.gcps[0]:
+                mend = "It is placed by control points alone: take a geocoded product, such as sentinel-1-rtc"
             raise InputError("a raster without a coordinate system cannot be laid on a grid", where=_bare(href),
-                             mend="Its side-car file (.aux.xml, .tfw) may be missing")
+                             mend=mend)
         level = _overview(file, band, own, grid)
         smaller = nullcontext(file) if level is None else rasterio.open(file.name, overview_level=level)
         with smaller as source:
