@@ -222,3 +222,13 @@ def test_files_found_whatever_case_suffix_or_folder(tmp_path):
         "a/img_1.jpg": "A/IMG_1.JPG", "img_1.png": "A/IMG_1.JPG", "./images/r_0": "r_0.png",
         "../x/images/r_0.png": "r_0.png", "r_0.5": "r_0.5.png", "train/r_7.png": None, "r_9.png": None,
         "A\\IMG_1.jpg": "A/IMG_1.JPG"}
+
+
+def test_pictures_whose_names_differ_in_case_alone(tmp_path):
+    for name in ("a.JPG", "A.jpg", "._a.jpg"):
+        Image.new("RGB", (2, 2)).save(tmp_path / name, "JPEG")
+    if len(list(tmp_path.iterdir())) < 3:
+        pytest.skip("this file system takes them for one")
+    folder = PictureFolder([tmp_path])
+    assert [folder.find(name).name for name in ("a.JPG", "A.jpg", "./a.JPG")] == ["a.JPG", "A.jpg", "a.JPG"]
+    assert sorted(path.name for path in folder.paths) == ["A.jpg", "a.JPG"]  # and not what a Mac left behind

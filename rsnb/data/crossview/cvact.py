@@ -33,9 +33,9 @@ import numpy as np
 from rsnb.data.audit import Audit, Finding, count_findings
 from rsnb.data.crossview.act_data import ActData, read_act_data
 from rsnb.data.crossview.folders import by_id, picture_findings, pictures_of, require_folder
-from rsnb.data.crossview.pair_lists import expected_counts
 from rsnb.data.crossview.pairs import PairIndex
 from rsnb.data.nested_root import nested_root
+from rsnb.data.published_counts import published_counts
 from rsnb.errors import InputError
 
 MAT = "ACT_data.mat"
@@ -162,7 +162,7 @@ def audit(root: str | Path, decode: bool = True) -> Audit:
     counts = {f"{split} pairs": len(rows) for split, rows in index.splits.items()} or {"pairs": len(index)}
     counts |= {kind: len(paths) for kind, paths in groups.items()}
     name = {"anu": "cvact", "aligned": "cvact_aligned"}.get(files.layout)
-    expected = expected_counts(name) if name else {}
+    expected = published_counts(name) if name else {}
     return Audit("cvact", root, counts, expected, (*findings, *count_findings(counts, expected)))
 
 

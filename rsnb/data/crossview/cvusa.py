@@ -33,9 +33,10 @@ import numpy as np
 
 from rsnb.data.audit import Audit, Finding, count_findings
 from rsnb.data.crossview.folders import PICTURES, Listing, picture_findings, pictures_of, require_folder
-from rsnb.data.crossview.pair_lists import Row, expected_counts, read_pair_list
+from rsnb.data.crossview.pair_lists import Row, read_pair_list
 from rsnb.data.crossview.pairs import PairIndex
 from rsnb.data.nested_root import nested_root
+from rsnb.data.published_counts import published_counts
 from rsnb.errors import InputError
 from rsnb.files import require_file
 
@@ -198,7 +199,7 @@ def audit(root: str | Path, decode: bool = True) -> Audit:
                                                    "sky masks": PANORAMA_PIXELS, "labels": PANORAMA_PIXELS})
     counts = {f"{split} pairs": len(rows) for split, rows in index.splits.items()} or {"pairs": len(index)}
     counts |= {kind: len(paths) for kind, paths in there.items()}
-    expected = expected_counts("cvusa")
+    expected = published_counts("cvusa")
     findings += count_findings(counts, expected)
     return Audit("cvusa", root, counts, expected, tuple(findings))
 

@@ -113,10 +113,3 @@ def _checked_row(path: Path, number: int, cells: tuple[str, ...], pictures: list
 
 def _stem(cell: str) -> str:
     return cell.rpartition("/")[2].rpartition(".")[0]
-
-
-def expected_counts(name: str) -> dict[str, int]:
-    """What the manifest of a data set says must be there; nothing where there is no such manifest."""
-    from rsnb.data.manifest import manifest_names, read_manifest
-
-    return dict(read_manifest(name).counts) if name in manifest_names() else {}

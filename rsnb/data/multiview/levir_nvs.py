@@ -22,7 +22,6 @@ import numpy as np
 
 from rsnb.data.audit import Audit, Finding, count_findings
 from rsnb.data.multiview.camera_text import read_camera
-from rsnb.data.multiview.counts import published_counts
 from rsnb.data.multiview.scene_folder import (
     SceneFormat,
     audit_scene,
@@ -34,6 +33,7 @@ from rsnb.data.multiview.scene_folder import (
     sub_folder,
 )
 from rsnb.data.multiview.views import PosedViews
+from rsnb.data.published_counts import published_counts
 from rsnb.errors import InputError
 from rsnb.files import require_file
 

@@ -115,13 +115,16 @@ class PictureFolder:
 
     def __init__(self, folders: list[Path]):
         self.folders = tuple(folder for folder in folders if folder.is_dir())
+        self._as_written: dict[str, Path] = {}
         self._exact: dict[str, Path] = {}
         self._stem: dict[str, Path] = {}
         self._last: dict[str, list[Path]] = defaultdict(list)
         for folder in self.folders:
             for path in sorted(folder.rglob("*")):
-                if path.suffix.lower() in SUFFIXES and path.is_file():
-                    name = path.relative_to(folder).as_posix().lower()
+                if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
+                    name = path.relative_to(folder).as_posix()
+                    self._as_written.setdefault(name, path)
+                    name = name.lower()
                     self._exact.setdefault(name, path)
                     self._stem.setdefault(name.rsplit(".", 1)[0], path)
                     self._last[path.stem.lower()].append(path)
@@ -129,7 +132,7 @@ class PictureFolder:
     @property
     def paths(self) -> list[Path]:
         """All pictures."""
-        return list(self._exact.values())
+        return list(self._as_written.values())
 
     def find(self, name: str) -> Path | None:
         """The file that a model calls `name`, or None.
@@ -137,7 +140,10 @@ class PictureFolder:
         Taken is the same path, else one with another suffix or case, else one without the leading folders; for a bare
         name also the one file of that name in any sub-folder.
         """
-        wanted = name.replace("\\", "/").lower().removeprefix("./")
+        wanted = name.replace("\\", "/").removeprefix("./")
+        if wanted in self._as_written:
+            return self._as_written[wanted]
+        wanted = wanted.lower()
         while wanted.startswith("../"):
             wanted = wanted[3:]
         parts = wanted.split("/")

@@ -17,7 +17,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from rsnb.data.audit import Audit, Finding, count_findings
-from rsnb.data.multiview.counts import published_counts
 from rsnb.data.multiview.scene_folder import (
     SceneFormat,
     audit_scene,
@@ -28,6 +27,7 @@ from rsnb.data.multiview.scene_folder import (
     sub_folder,
 )
 from rsnb.data.multiview.views import PosedViews
+from rsnb.data.published_counts import published_counts
 from rsnb.errors import InputError
 from rsnb.files import require_file
 

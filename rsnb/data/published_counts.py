@@ -6,5 +6,5 @@ from rsnb.data.manifest import manifest_names, read_manifest
 
 
 def published_counts(name: str) -> dict[str, int]:
-    """The counts of a manifest; empty for a format without one."""
+    """{what: how many}; empty for a format without a manifest."""
     return dict(read_manifest(name).counts) if name in manifest_names() else {}
