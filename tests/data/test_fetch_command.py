@@ -6,9 +6,12 @@ import hashlib
 import os
 import subprocess
 import sys
+import zipfile
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from typer.testing import CliRunner
 
 from rsnb import cli
@@ -114,6 +117,28 @@ def test_what_waits_for_a_person_is_no_success_by_name(tmp_path, toy):
     answer = typed(tmp_path, "asked")
     assert answer.exit_code == 1 and "Fill the form." in answer.output and "b.zip" in answer.output
     assert typed(tmp_path, "asked", "--dry").exit_code == 0
+
+
+def test_what_a_person_brings_is_unpacked_and_audited(tmp_path):
+    """CVUSA as its form's answer gives it: a folder CVPR_subset around everything, which neither readers nor tree have;
+    what a fetch leaves beside the files is no finding of the audit."""
+    folder, rng = tmp_path / "data" / "cvusa", np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    with zipfile.ZipFile(folder / "CVPR_subset.zip", "w") as file:
+        for number, split in ((1, "train"), (2, "val")):
+            paths = {f"bingmap/19/000000{number}.jpg": (750, 750), f"streetview/panos/000000{number}.jpg": (1232, 224)}
+            file.writestr(f"CVPR_subset/splits/{split}-19zl.csv", ",".join(paths) + ",label.png\n")
+            for path, (width, height) in paths.items():
+                picture = Image.fromarray(rng.integers(0, 255, (height, width, 3), dtype=np.uint8))
+                with file.open(f"CVPR_subset/{path}", "w") as stream:
+                    picture.save(stream, "JPEG")
+    for _ in range(2):
+        answer = typed(tmp_path, "cvusa", "--audit")
+        assert answer.exit_code == 0, answer.output
+        assert "cvusa: 1 of 1 files verified" in answer.output
+        found = answer.output[answer.output.index("cvusa: 1 train pairs of 35532, 1 val pairs of 8884"):]
+        assert "unpacked" not in found and "CVPR" not in found
+    assert (folder / "bingmap" / "19" / "0000002.jpg").is_file() and not (folder / "CVPR_subset").exists()
 
 
 def test_an_unknown_name_is_refused_before_anything_is_fetched(tmp_path):
