@@ -107,7 +107,9 @@ def _masked_read(file, indexes, rows, cols, nodata: float | None) -> np.ndarray:
 
     window = Window(cols[0], rows[0], cols[1] - cols[0], rows[1] - rows[0])
     kind = np.result_type(np.float32, *(file.dtypes[i - 1] for i in indexes))
-    values = file.read(indexes, window=window, masked=True).astype(kind).filled(np.nan)
+    read = file.read(indexes, window=window, masked=True)
+    values = read.data.astype(kind, copy=False)  # `filled` would copy a whole tile once more
+    values[np.ma.getmaskarray(read)] = np.nan
     if nodata is not None:
         values[values == nodata] = np.nan
     return values
