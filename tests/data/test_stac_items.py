@@ -218,6 +218,14 @@ def test_pixel_sizes_in_degrees_are_no_metres():
     assert item_crs(naip) == "EPSG:26915"
 
 
+def test_heights_are_found_among_their_masks():
+    """Copernicus STAC: heights under "data", beside masks of editing, filling and water."""
+    rasters = {key: {"href": f"{key}.tif", **COG} for key in ("EDM", "data", "WBM")}
+    assert asset_of(_item("Copernicus_DSM_10_N47", "cop-dem-glo-30-dged-cog", rasters), "dem").key == "data"
+    with pytest.raises(InputError, match="no asset for 'dem'"):
+        asset_of(_item("x", "y", {key: rasters[key] for key in ("EDM", "WBM")}), "dem")
+
+
 def test_percentages_wherever_a_catalogue_keeps_them():
     item = _sentinel_2({"eo:cloud_cover": 86.04, "eo:snow_cover": 0.1, "statistics": {"water": 0.07, "nodata": 2.37}})
     detail = item_detail(item)

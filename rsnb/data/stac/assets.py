@@ -62,9 +62,10 @@ def asset_of(item, name: str, resolution_m: float | None = None) -> BandAsset:
     found = [choice for key, asset in item.assets.items() if (choice := _match(item, key, asset, wanted, name))]
     if not found and wanted == "nir":  # Landsat has the narrow near infrared alone
         return asset_of(item, "nir08", resolution_m)
-    if not found and wanted == "dem":  # heights are the one raster of their items, under the key "data"
+    if not found and wanted == "dem":  # heights are the one raster of their items, or that under the key "data"
         rasters = [key for key, asset in item.assets.items() if _is_raster(asset)]
-        found = [_band_asset(item, key, item.assets[key], 1, name, {}, 0) for key in rasters if len(rasters) == 1]
+        found = [_band_asset(item, key, item.assets[key], 1, name, {}, 0) for key in rasters
+                 if len(rasters) == 1 or key == "data"]
     if not found:
         raise InputError(f"there is no asset for {name!r}", where=item.id,
                          mend=f"It has {', '.join(band_names(item)) or 'no assets at all'}")
