@@ -12,7 +12,8 @@ reflectance x 10000 + 1000. Whether that 1000 is still in the pixels depends on 
 | Earth Search c1, Copernicus STAC | no such flag; scale and offset of raster:bands, bands or asset | said | said |
 | Planetary Computer, OData, v0 | nothing, baseline from 04.00 on | 1e-4 | -0.1 |
 | Sen2Cor's maps AOT and WVP | an offset (Copernicus declares that of reflectance), or nothing | 1e-3 | 0 |
-| Sentinel-2 or Landsat of other makers (HLS, national archives) | scale and offset if said; HLS | 1e-4 | 0 |
+| Harmonized Landsat Sentinel-2 (HLS) | a scale, or nothing | 1e-4 | 0 |
+| Sentinel-2 of other makers (national archives) | scale and offset if said | 1 | 0 |
 | Landsat Collection 2 Level 2 | scale and offset, or nothing (USGS, older) | 2.75e-5 | -0.2 |
 | Landsat surface temperature | scale and offset, or nothing | 0.00341802 | 149 (kelvin) |
 | SCL, QA, true colour, Sentinel-1, DEM, anything else | scale and offset if said | 1 | 0 |
@@ -40,7 +41,6 @@ _IN_NAME = re.compile(r"_N(\d{2})(\d{2})_")
 _NO_REFLECTANCE = {"scl", "aot", "wvp", "visual"}
 _S2_REFLECTANCE = {name for common, band in SENTINEL_2.items() if common not in _NO_REFLECTANCE
                    for name in (common, band.lower())}
-_S2_MAPS = {"aot": 1e-3, "wvp": 1e-3}
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,10 @@ def scaling_of(item, asset: BandAsset) -> Scaling:
     said_scale, said_offset, nodata = _said(asset)
     name = s2_band(plain_key(asset.key))
     reflects = name in _S2_REFLECTANCE or s2_band(asset.name) in _S2_REFLECTANCE
-    if is_sentinel_2(item) and reflects and _is_of_esa(item):
+    if is_sentinel_2(item) and reflects and not _is_made_elsewhere(item):
         return _sentinel_2(item, said_scale, said_offset, 0.0 if nodata is None else nodata)
-    if is_sentinel_2(item) and name in _S2_MAPS and (said_scale is None or said_offset):
-        return Scaling(_S2_MAPS[name], 0.0, 0.0, "maps of Sen2Cor are stored x 1000")
+    if is_sentinel_2(item) and name in ("aot", "wvp") and (said_scale is None or said_offset):
+        return Scaling(1e-3, 0.0, 0.0, "maps of Sen2Cor are stored x 1000")
     if said_scale is not None or said_offset is not None:
         return Scaling(1.0 if said_scale is None else said_scale, said_offset or 0.0, nodata, "as the item says")
     heat = is_landsat(item) and name in ("b10", "b11")
@@ -151,11 +151,10 @@ def _said(asset: BandAsset) -> tuple[float | None, float | None, float | None]:
     return get("scale"), get("offset"), get("nodata")
 
 
-def _is_of_esa(item) -> bool:
-    """ESA's own Level-1C or 2A: others made their numbers from them anew, without the offset."""
-    text = f"{item.collection_id} {item.id} {item.properties.get('product:type')}".lower()
-    made_elsewhere = is_harmonized(item) or re.search(r"(?:^|\s)ga_|_ard_|nbar", text)
-    return not made_elsewhere
+def _is_made_elsewhere(item) -> bool:
+    """Not ESA's own Level-1C or 2A: others computed their numbers anew, without its offset."""
+    text = f"{item.collection_id} {item.id}".lower()
+    return is_harmonized(item) or bool(re.search(r"(?:^|\s)ga_|_ard_|nbar", text))
 
 
 def _is_collection_2(item) -> bool:
