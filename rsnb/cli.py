@@ -137,6 +137,10 @@ def fetch(
         except InputError as error:
             failed = True
             err.print(Text("rsnb:", "bold red"), f"{name}: {error}", soft_wrap=True)
+        except KeyboardInterrupt:
+            err.print(f"{name}: interrupted; what has arrived is kept, and the same command goes on from there",
+                      soft_wrap=True)
+            raise typer.Exit(130) from None
     raise typer.Exit(1 if failed else 0)
 
 

@@ -113,6 +113,18 @@ def test_a_failure_is_told_and_the_rest_of_the_batch_goes_on(tmp_path, toy):
     assert typed(tmp_path, "--all").exit_code == 0
 
 
+def test_an_interrupt_says_that_nothing_is_lost(tmp_path, toy, monkeypatch):
+    def interrupted(*words):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rsnb.data.download.http.fill", interrupted)
+        answer = typed(tmp_path, "toy", "city")
+    assert answer.exit_code == 130 and "toy: interrupted; what has arrived is kept" in answer.output
+    assert "rsnb city" not in answer.output  # the rest of the batch is not begun
+    assert typed(tmp_path, "toy").exit_code == 0
+
+
 def test_what_waits_for_a_person_is_no_success_by_name(tmp_path, toy):
     answer = typed(tmp_path, "asked")
     assert answer.exit_code == 1 and "Fill the form." in answer.output and "b.zip" in answer.output
