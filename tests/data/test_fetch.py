@@ -170,6 +170,18 @@ def test_a_file_of_unknown_hash_is_trusted_once(tmp_path, server, toy):
     assert fetch(toy, tmp_path, progress=False).ok
 
 
+def test_an_archive_that_cannot_be_unpacked_is_not_trusted(tmp_path, server):
+    """Else the right one, which comes next, would be "another one than at its first use"."""
+    content, asked = (server.root / "c.zip").read_bytes(), manifest(ManifestFile("c.zip", unpack="."), access="form")
+    (tmp_path / "toy").mkdir()
+    for bad in (b"<!DOCTYPE html>please log in", content[:-30]):
+        (tmp_path / "toy" / "c.zip").write_bytes(bad)
+        assert not fetch(asked, tmp_path, progress=False).ok and lock.read_records(tmp_path) == {}
+    (tmp_path / "toy" / "c.zip").write_bytes(content)
+    assert fetch(asked, tmp_path, progress=False).complete
+    assert lock.read_records(tmp_path)["toy/c.zip"].sha256 == sha(content)
+
+
 def test_a_file_touched_but_the_same_is_hashed_once(tmp_path, toy):
     fetch(toy, tmp_path, progress=False)
     path = tmp_path / "toy" / "a.bin"

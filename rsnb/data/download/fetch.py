@@ -105,27 +105,34 @@ def fetch(manifest: Manifest, data_root: str | Path, verify: bool = False, progr
 
 def _bring(place: Place, root: Path, verify: bool, options: HttpOptions) -> bool:
     """One file, there and verified at the end; False if a person must get it."""
-    state = place.state
+    state, url = place.state, place.record.url if place.record else ""
     if state == "absent" and not place.sources:
         return False
     if state == "absent":
         found = _download(place, options)
-        _record(place, root, found.sha256, found.url)
-        digest = found.sha256
+        digest, url = found.sha256, found.url
     elif state == "unpacked":
         digest = place.stamp.archive_sha256
     elif state == "unverified" or verify:
-        digest = _adopt(place, root)
+        digest = _adopt(place)
     else:
         digest = place.record.sha256
-        if place.file.sha256 and place.record.trust != "published":  # published since then, and the same
-            _record(place, root, digest, place.record.url)
     sweep(place.path)
-    if place.into is not None and state != "unpacked":
-        unpack(place.path, place.into, digest, progress=options.progress, tree=place.tree)
+    if state != "unpacked":
+        if place.into is not None:  # before it is noted: what cannot be unpacked is not to be trusted as its first use
+            unpack(place.path, place.into, digest, progress=options.progress, tree=place.tree)
+        if not _is_noted(place, digest):
+            lock.record(root, place.key, place.path, digest, url, published=bool(place.file.sha256))
     if verify and place.into is not None:
         _verify_unpacked(place)
     return True
+
+
+def _is_noted(place: Place, digest: str) -> bool:
+    """Whether the records say so already; a hash that has been published since the first use is noted anew."""
+    known = place.record
+    return known is not None and known.sha256 == digest and known.fits(place.path) and (
+        known.trust == "published" or not place.file.sha256)
 
 
 def _download(place: Place, options: HttpOptions) -> Downloaded:
@@ -148,8 +155,8 @@ def _download(place: Place, options: HttpOptions) -> Downloaded:
     raise _changed(place, error.actual) if first_use and getattr(error, "actual", "") else error
 
 
-def _adopt(place: Place, root: Path) -> str:
-    """Hash a file that is there, compare it with the manifest and with its first use, and note it.
+def _adopt(place: Place) -> str:
+    """The hash of a file that is there, compared with the manifest and with its first use.
 
     Raises:
         ChecksumError: naming both hashes; the file is left as it is.
@@ -162,8 +169,6 @@ def _adopt(place: Place, root: Path) -> str:
         raise checksum_error(place.path, Expected(file.sha256), digest, what, mend)
     if place.record is not None and not file.sha256 and not file.md5 and digest != place.record.sha256:
         raise _changed(place, digest)
-    if place.state != "verified" or place.record.sha256 != digest:
-        _record(place, root, digest, place.record.url if place.record else "")
     return digest
 
 
@@ -175,10 +180,6 @@ def _changed(place: Place, digest: str) -> ChecksumError:
              "rsnb.lock.json")
     error.actual = digest
     return error
-
-
-def _record(place: Place, root: Path, digest: str, url: str) -> None:
-    lock.record(root, place.key, place.path, digest, url, published=bool(place.file.sha256))
 
 
 def _verify_unpacked(place: Place) -> None:
