@@ -7,9 +7,11 @@ day throws on it past houses and trees.
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -169,13 +171,22 @@ class TrueDay:
 
 
 def load_truth(path: str | Path) -> SeriesTruth:
-    """A `SeriesTruth` as its `save` wrote it."""
-    with np.load(require_file(path, "truth of a series")) as f:
-        table = SurfaceTable(**{k.removeprefix("table_"): f[k] for k in f.files if k.startswith("table_")})
-        grid = Grid(str(f["crs"]), tuple(float(v) for v in f["transform"]), f["surface"].shape)
-        return SeriesTruth(
-            grid, f["surface"], f["height_cm"] * np.float32(0.01) + np.float32(f["height_low"]),
-            f["facing"] * np.float32(1 / 40), f["brightness"] * np.float32(0.01), table)
+    """A `SeriesTruth` as its `save` wrote it.
+
+    Raises:
+        InputError: no such file, or one that is damaged or of another version.
+    """
+    path = require_file(path, "truth of a series")
+    try:
+        with np.load(path) as f:
+            table = SurfaceTable(**{k.removeprefix("table_"): f[k] for k in f.files if k.startswith("table_")})
+            grid = Grid(str(f["crs"]), tuple(float(v) for v in f["transform"]), f["surface"].shape)
+            return SeriesTruth(
+                grid, f["surface"], f["height_cm"] * np.float32(0.01) + np.float32(f["height_low"]),
+                f["facing"] * np.float32(1 / 40), f["brightness"] * np.float32(0.01), table)
+    except (BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"the truth of a series cannot be read ({error})", where=path,
+                         mend="Delete the data set's folder and build it again") from error
 
 
 def band_numbers(bands) -> list[int]:

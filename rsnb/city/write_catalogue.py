@@ -78,8 +78,11 @@ class CatalogueOptions:
     def __post_init__(self):
         check_index(self.district)
         band_numbers(self.bands)
-        for date in (self.start, self.stop, *self.high_resolution_dates):
+        for date in (self.start, self.stop):
             at_overpass(date)
+        days = [at_overpass(date).astype("datetime64[D]") for date in self.high_resolution_dates]
+        if len(set(days)) < len(days):
+            raise InputError("one day is named twice", where="high_resolution_dates", mend="Name each day once")
         check_weather(self.covers, self.shift_px, "CatalogueOptions")
         if not isinstance(self.pixels, int) or self.pixels % 6 or self.pixels < 24:
             raise InputError(f"pixels is {self.pixels!r}", where="CatalogueOptions", mend="Use a multiple of 6 from 24")

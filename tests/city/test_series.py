@@ -67,7 +67,7 @@ def test_the_year_at_sixty_degrees_north():
     assert ndvi("deciduous", "2022-04-01") < 0.55 and ndvi("deciduous", "2022-07-05") > 0.8
     assert ndvi("meadow", "2022-03-25") < 0.5 and ndvi("meadow", "2022-06-25") > 0.7
     assert ndvi("conifer", "2022-03-25") > 0.65  # evergreen
-    for name in ("road", "yard", "roof", "water"):
+    for name in ("road", "track", "yard", "roof", "water"):
         assert ndvi(name, "2022-01-15") == pytest.approx(ndvi(name, "2022-07-01"), abs=0.03)
 
 
@@ -351,6 +351,22 @@ def test_a_saved_truth_gives_the_same_pictures_to_the_last_bit(place, tmp_path):
     again = load_truth(first)
     assert again.grid == truth.grid
     assert (again.image(NOON, (80, 80)) == truth.image(NOON, (80, 80))).all()
+
+
+def test_a_damaged_truth_is_refused(tmp_path):
+    truth = flat_truth(np.zeros((9, 9)), between(np.full(12, 0.2), np.full(12, 0.2), peak_day=0.0))
+    whole = truth.save(tmp_path / "scene.npz").read_bytes()
+    np.savez(tmp_path / "other.npz", crs="EPSG:32635", table_colour=np.ones(3))
+    spoilt = bytearray(whole)
+    spoilt[len(whole) // 2:len(whole) // 2 + 40] = bytes(40)
+    for n, data in enumerate((b"", b"no zip", whole[: len(whole) // 2], bytes(spoilt),
+                              (tmp_path / "other.npz").read_bytes())):
+        (tmp_path / f"{n}.npz").write_bytes(data)
+        with pytest.raises(InputError, match=rf"{n}\.npz.*build it again"):
+            load_truth(tmp_path / f"{n}.npz")
+    with pytest.raises(InputError, match="absent.npz") as absent:
+        load_truth(tmp_path / "absent.npz")
+    assert "build it again" not in str(absent.value)
 
 
 def test_noise_has_the_ordered_size():

@@ -286,6 +286,7 @@ def _wait_for(address, server) -> None:
     ({"bands": ("red", "green", "blue", "B08")}, "no band 'B08'"), ({"covers": (0.2, 1.5)}, "shares from 0 to 1"),
     ({"district": (4, 0)}, "no district"), ({"fine_m": 9.0}, "0.5 to 5 m"),
     ({"start": "August"}, "'August' is no date"), ({"high_pixels": 0}, "high_pixels is 0"),
+    ({"high_resolution_dates": ("2022-06-20", "2022-06-20T11:00")}, "day is named twice"),
     ({"pixels": "540"}, "pixels is '540'"), ({"covers": 0.5}, "covers are 0.5"), ({"covers": ("x",)}, "shares from 0"),
     ({"shift_px": float("nan")}, "shift_px is nan"), ({"shift_px": -0.1}, "0 to 5 pixels"),
 ])
