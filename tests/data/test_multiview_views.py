@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import rasterio
 import tifffile
 from PIL import Image, ImageFile, TiffImagePlugin
+from rasterio.errors import NotGeoreferencedWarning
 
 from rsnb.data.multiview.colmap import read_colmap
 from rsnb.data.multiview.distortion import Distortion
@@ -209,6 +213,41 @@ def test_depths_are_taken_not_averaged(tmp_path):
         other.depth("a")
     with pytest.raises(InputError, match="one channel"):
         read_depth(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("compress", ["lzw", "deflate", "zstd"])
+@pytest.mark.parametrize(("dtype", "predictor"), [("float32", 1), ("float32", 3), ("float64", 1), ("uint16", 2)])
+def test_depths_of_any_compression(tmp_path, compress, dtype, predictor):
+    depth = np.arange(50, 50 + 48).reshape(6, 8).astype(dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(tmp_path / "d.tif", "w", driver="GTiff", width=8, height=6, count=1, dtype=dtype,
+                           compress=compress, predictor=predictor) as file:
+            file.write(depth[None])
+    assert read_depth(tmp_path / "d.tif").tolist() == depth.tolist()
+    assert picture_size(tmp_path / "d.tif") == (8, 6)
+
+
+def test_depths_as_opencv_writes_them(tmp_path):
+    depth = np.linspace(50, 135, 48, dtype=np.float32).reshape(6, 8)
+    cv2.imwrite(str(tmp_path / "d.tiff"), depth)  # LZW, unasked
+    assert read_depth(tmp_path / "d.tiff").tolist() == depth.tolist()
+
+
+def test_damaged_tiffs(tmp_path):
+    tifffile.imwrite(tmp_path / "d.tiff", np.full((20, 24), 90, np.float32), compression="zlib")
+    whole = (tmp_path / "d.tiff").read_bytes()
+    rng = np.random.default_rng(0)
+    for at in rng.integers(4, len(whole), 80):
+        (tmp_path / "d.tiff").write_bytes(whole[:at] + bytes([whole[at] ^ 0x3C]) + whole[at + 1:])
+        for read in (read_depth, read_picture, picture_size):
+            try:
+                read(tmp_path / "d.tiff")
+            except InputError as error:
+                assert error.where == tmp_path / "d.tiff" and error.mend
+    (tmp_path / "d.tiff").write_text("no picture")
+    with pytest.raises(InputError, match="d.tiff: this is no raster"):
+        read_depth(tmp_path / "d.tiff")
 
 
 def test_files_found_whatever_case_suffix_or_folder(tmp_path):

@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from rsnb.data.audit import Finding, duplicate_findings
+from rsnb.data.raster import open_raster
 from rsnb.errors import InputError
 from rsnb.files import require_file
 
+UNREADABLE = (OSError, ValueError, SyntaxError, IndexError, TypeError, KeyError)  # what Pillow raises on damage
+LARGEST_PIXELS = 1 << 28
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
 
 
@@ -28,10 +31,10 @@ def picture_size(path: str | Path) -> tuple[int, int]:
     try:
         with Image.open(path) as picture:
             return picture.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (*UNREADABLE, Image.DecompressionBombError) as error:
         if path.suffix.lower() in (".tif", ".tiff"):
-            array = _tiff(path)
-            return array.shape[1], array.shape[0]
+            with open_raster(path) as file:
+                return file.width, file.height
         raise InputError(f"this is no picture that can be read ({error})", where=path,
                          mend="Fetch it again, or remove it and its camera") from None
 
@@ -61,11 +64,11 @@ def read_picture(path: str | Path, background: float = 1.0) -> np.ndarray:
             elif picture.mode in ("1", "CMYK", "YCbCr", "LAB", "HSV"):
                 picture = picture.convert("RGB")
             array = _sixteen_bit(path) if deep else np.asarray(picture)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (*UNREADABLE, Image.DecompressionBombError) as error:
         if path.suffix.lower() not in (".tif", ".tiff"):
             raise InputError(f"this is no whole picture ({error})", where=path,
                              mend="Fetch it again, or remove it and its camera") from None
-        array = _tiff(path)
+        array = read_tiff(path)
     return np.ascontiguousarray(_as_rgb(array, path, background).transpose(2, 0, 1))
 
 
@@ -79,15 +82,19 @@ def _sixteen_bit(path: Path) -> np.ndarray:
     return cv2.cvtColor(array, cv2.COLOR_BGRA2RGBA if array.shape[2] == 4 else cv2.COLOR_BGR2RGB)
 
 
-def _tiff(path: Path) -> np.ndarray:
-    """[H, W] or [H, W, C]: TIFFs that Pillow does not take (several 16-bit channels)."""
-    import tifffile
+def read_tiff(path: Path) -> np.ndarray:
+    """[H, W] or [H, W, C] of a TIFF as GDAL reads it, which knows all compressions: OpenCV writes LZW unasked, and
+    Pillow takes neither floats of it nor several 16-bit channels.
 
-    try:
-        array = tifffile.imread(path)
-    except (OSError, ValueError, KeyError, tifffile.TiffFileError) as error:
-        raise InputError(f"this is no whole picture ({error})", where=path, mend="Fetch it again") from None
-    return np.moveaxis(array, 0, -1) if array.ndim == 3 and array.shape[0] <= 4 < array.shape[2] else array
+    Raises:
+        InputError: it is damaged, or no TIFF.
+    """
+    with open_raster(path) as file:
+        if file.width * file.height > LARGEST_PIXELS or file.count > 4:
+            raise InputError(f"it says {file.width} x {file.height} pixels of {file.count} channels", where=path,
+                             mend="It is damaged, or no picture of a camera")
+        array = np.moveaxis(file.read(), 0, -1)
+    return array[..., 0] if array.shape[2] == 1 else array
 
 
 def _as_rgb(array: np.ndarray, path: Path, background: float) -> np.ndarray:

@@ -18,7 +18,7 @@ from rsnb.data.multiview.distortion import (
     source_pixels,
     valid_radius,
 )
-from rsnb.data.multiview.pictures import read_picture
+from rsnb.data.multiview.pictures import UNREADABLE, read_picture, read_tiff
 from rsnb.errors import InputError
 from rsnb.files import require_file
 from rsnb.scenes import Georeference, PosedImages
@@ -239,19 +239,14 @@ def read_depth(path: str | Path, scale: float = 1.0) -> np.ndarray:
     """
     path = require_file(path, "depth picture")
     if path.suffix.lower() in (".tif", ".tiff"):
-        import tifffile
-
-        try:
-            array = tifffile.imread(path)
-        except (OSError, ValueError, KeyError, tifffile.TiffFileError) as error:
-            raise InputError(f"this is no whole TIFF ({error})", where=path, mend="Fetch it again") from None
+        array = read_tiff(path)
     else:
         from PIL import Image
 
         try:
             with Image.open(path) as picture:
                 array = np.asarray(picture)
-        except (OSError, ValueError, SyntaxError) as error:
+        except (*UNREADABLE, Image.DecompressionBombError) as error:
             raise InputError(f"this is no whole picture ({error})", where=path, mend="Fetch it again") from None
     array = array.squeeze()
     if array.ndim != 2 or array.dtype == np.uint8:
