@@ -234,6 +234,7 @@ def test_depths_as_opencv_writes_them(tmp_path):
     assert read_depth(tmp_path / "d.tiff").tolist() == depth.tolist()
 
 
+@pytest.mark.filterwarnings("ignore")  # of Pillow
 def test_damaged_tiffs(tmp_path):
     tifffile.imwrite(tmp_path / "d.tiff", np.full((20, 24), 90, np.float32), compression="zlib")
     whole = (tmp_path / "d.tiff").read_bytes()
