@@ -17,8 +17,8 @@ _NAMES = {
     "meshes.cityjson": "read_cityjson",
     "meshes.citygml": "read_citygml",
     "meshes.class_tables": "CITY_SURFACES SUM_HELSINKI",
-    "meshes.tiles": "Tile TileGrid HELSINKI HELSINKI_GRID tile_of tile_bounds neighbours find_tiles read_tiles "
-                    "parse_tile_name format_tile_name",
+    "meshes.tiles": "Tile TileGrid HELSINKI HELSINKI_GRID tile_of tile_bounds neighbours find_tiles find_tile_pieces "
+                    "read_tiles parse_tile_name format_tile_name",
     "street.panos": "PanoTable read_panos write_panos",
     "street.streetview": "StreetView StreetViewOptions parse_street_view_name format_street_view_name "
                          "read_street_views write_sidecar",
@@ -42,7 +42,7 @@ _NAMES = {
     "crossview.cvusa": "read_cvusa",
     "crossview.cvact": "read_cvact",
     "earth.worldstrat": "WorldStratPlace read_worldstrat list_worldstrat",
-    "earth.safe": "SafeProduct open_safe",
+    "earth.safe": "SafeProduct open_safe read_safe find_safe",
     "earth.geotiff_series": "read_series SeriesOptions",
     "scene_classification": "clear_mask class_shares",
     "stac.catalogues": "Catalogue list_collections needs_table",
@@ -53,6 +53,8 @@ _NAMES = {
     "stac.windows": "read_window read_onto",
     "stac.stack": "StackOptions StacStack read_stack",
     "stac.access": "Access",
+    "stac.download": "download_assets",
+    "stac.odata": "parse_odata search_odata",
     "providers.provider": "ImageProvider ProvidedImage",
     "providers.folder": "FolderProvider",
     "providers.mapillary": "MapillaryProvider",
@@ -60,6 +62,7 @@ _NAMES = {
     "raster_tools.stretch": "stretch percentile_limits",
     "raster_tools.histogram": "match_histogram",
     "raster_tools.crop": "crop_raster crop_stack",
+    "raster_tools.vectors": "read_polygons polygons_of",
     "raster_tools.coregister": "coregister find_shift",
     "raster_tools.resample": "resample_space resample_images",
     "raster_tools.temporal": "resample_time",

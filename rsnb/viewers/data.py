@@ -111,7 +111,7 @@ def dated_curves(
     locator = AutoDateLocator()
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-    ax.legend(loc="best", ncols=len(measured))
+    fig.legend(loc="outside upper right", ncols=len(measured))
     return fig
 
 

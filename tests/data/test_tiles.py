@@ -113,7 +113,8 @@ def test_find(folder):
 def test_the_citys_folders_and_pieces(tmp_path):
     """A tree of pieces: 000 was split into 0000 and 0001, 0001 into 00010 and 00011; 0000 got a finer texture.
 
-    The files' own numbers count from +007 +001 at the model's origin: (6000 + 1750) / 250 = 31, (4500 + 250) / 250 = 19.
+    The files' own numbers count from +007 +001 at the model's origin: (6000 + 1750) / 250 = 31 and
+    (4500 + 250) / 250 = 19.
     """
     for piece in ("L16_000", "L17_0000", "L17_0001", "L18_00010", "L18_00011", "L18_0000t1"):
         for sheet, number in (("672496b1", "+031_+019"), ("672496b2", "+031_+020")):
