@@ -52,11 +52,11 @@ def district_order() -> list[tuple[int, int]]:
 def each_district(city: CityOptions, indices: Sequence[tuple[int, int]]) -> Iterator[District]:
     """Districts one after the other; the next one is built while the caller works with the last."""
     with ThreadPoolExecutor(1) as pool:  # one ahead: a district holds some 100 MB
-        coming = pool.submit(shared_district, city, tuple(indices[0]))
+        coming = pool.submit(shared_district, city, tuple(indices[0]), belt=True)
         for following in [*indices[1:], None]:
             district = coming.result()
             if following is not None:
-                coming = pool.submit(shared_district, city, tuple(following))
+                coming = pool.submit(shared_district, city, tuple(following), belt=True)
             yield district
 
 

@@ -105,7 +105,7 @@ def ensure_pairs(root: str | Path, options: PairsOptions = PairsOptions()) -> Pa
 
 def write_pairs(folder: Path, options: PairsOptions, district: District | None = None) -> None:
     """Write all files into an existing folder; `district` where it is built already."""
-    district = district or shared_district(options.city, tuple(options.district))
+    district = district or shared_district(options.city, tuple(options.district), belt=True)
     rng = np.random.default_rng([options.city.seed, options.seed])
     cameras = _cameras(options)
     wanted = {"train": options.train, "val": options.val, "test": options.test}

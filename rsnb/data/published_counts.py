@@ -7,4 +7,4 @@ from rsnb.data.manifest import manifest_names, read_manifest
 
 def published_counts(name: str) -> dict[str, int]:
     """{what: how many}; empty for a format without a manifest."""
-    return dict(read_manifest(name).counts) if name in manifest_names() else {}
+    return dict(read_manifest(name).known_counts) if name in manifest_names() else {}

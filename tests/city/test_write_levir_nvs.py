@@ -21,7 +21,7 @@ SMALL = LevirOptions(scenes=1, size=96, supersample=2)
 @pytest.fixture(scope="module")
 def root(tmp_path_factory, district):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rsnb.city.posed_scene.shared_district", lambda city, index: district(index))
+        patch.setattr("rsnb.city.posed_scene.shared_district", lambda city, index, belt: district(index))
         folder = ensure_levir_nvs(tmp_path_factory.mktemp("levir"), SMALL)
         assert ensure_levir_nvs(folder.parents[1], SMALL) == folder
     return folder
@@ -142,7 +142,7 @@ def test_a_crack_is_closed_and_an_edge_is_not():
 
 
 def test_the_edge_of_the_world_is_refused(tmp_path, district, monkeypatch):
-    monkeypatch.setattr("rsnb.city.posed_scene.shared_district", lambda city, index: district(index))
+    monkeypatch.setattr("rsnb.city.posed_scene.shared_district", lambda city, index, belt: district(index))
     with pytest.raises(InputError, match=r"scene_000: .* of view 000 look past the edge of the district"):
         ensure_levir_nvs(tmp_path, LevirOptions(scenes=1, size=32, distance_m=900.0, fov_deg=50.0))
     assert not [p for p in (tmp_path / "city").iterdir() if p.is_dir()]

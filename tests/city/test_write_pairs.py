@@ -153,7 +153,7 @@ def test_tiles_may_lie_off_the_camera_and_the_truth_says_so(district, tmp_path):
 
 
 def test_equal_options_give_equal_bytes_and_another_seed_others(district, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "shared_district", lambda *_: district())
+    monkeypatch.setattr(module, "shared_district", lambda *_, **__: district())
     options = PairsOptions(train=2, val=2, tile_px=16, supersample=1, panorama_size=(16, 64))
     a = ensure_pairs(tmp_path / "a", options)
     assert ensure_pairs(tmp_path / "a", options) == a
@@ -182,7 +182,7 @@ def test_impossible_options_are_refused_at_once(changed, what):
     ({"tile_extent_m": 190.0, "test": 3}, "strips"),
 ])
 def test_what_does_not_fit_is_refused_and_leaves_nothing(district, tmp_path, monkeypatch, changed, what):
-    monkeypatch.setattr(module, "shared_district", lambda *_: district())
+    monkeypatch.setattr(module, "shared_district", lambda *_, **__: district())
     with pytest.raises(InputError, match=what):
         ensure_pairs(tmp_path, PairsOptions(layout="cvact", **changed))
     assert not [p for p in tmp_path.rglob("*") if p.is_file() and not p.name.endswith(".lock")]

@@ -17,7 +17,7 @@ SMALL = WhuOptions(scenes=3, width=96, supersample=1)
 @pytest.fixture(scope="module")
 def root(tmp_path_factory, district):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rsnb.city.posed_scene.shared_district", lambda city, index: district(index))
+        patch.setattr("rsnb.city.posed_scene.shared_district", lambda city, index, belt: district(index))
         return ensure_whu_mvs(tmp_path_factory.mktemp("whu"), SMALL)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from rsnb.data.audit import Audit, Finding, count_findings, duplicate_findings, picture_fault
 from rsnb.data.earth.worldstrat_dates import revisit_facts
 from rsnb.data.earth.worldstrat_layout import Listing, PlaceFiles, Revisit, list_files
-from rsnb.data.manifest import manifest_names, read_manifest
+from rsnb.data.published_counts import published_counts
 from rsnb.data.raster import grid_of, open_raster
 from rsnb.errors import InputError
 
@@ -28,14 +28,8 @@ def audit(root: Path) -> Audit:
     for place in listing.places:
         findings += _place_findings(place, root)
     findings += _listing_findings(listing, root)
-    expected = _expected()
+    expected = published_counts("worldstrat")
     return Audit("worldstrat", root, counts, expected, tuple(findings + count_findings(counts, expected)))
-
-
-def _expected() -> dict[str, int]:
-    if "worldstrat" not in manifest_names():
-        return {}
-    return {k: v for k, v in dict(read_manifest("worldstrat").counts).items() if v is not None}
 
 
 def _listing_findings(listing: Listing, root: Path) -> list[Finding]:
