@@ -69,10 +69,13 @@ def city(
     spacing: Annotated[float, typer.Option(min=1, help="Metres between panoramas along a street.")] = 16.0,
     reach: Annotated[float, typer.Option(min=1, help="Panoramas within so many metres of the middle.")] = 90.0,
     width: Annotated[int, typer.Option(min=16, help="Pixels across a panorama.")] = 384,
+    form: Annotated[str, typer.Option(
+        "--as", help="street, levir_nvs, whu_mvs, cvusa, cvact, cvact_aligned, worldstrat or catalogue; spacing, "
+                     "reach, width and exact are for street.")] = "street",
     exact: Annotated[bool, typer.Option(
         "--exact/--no-exact", help="Also write the mesh tiles with the city's exact geometry.")] = False,
 ) -> None:
-    """Build the procedural city, in the real data sets' formats: mesh tiles, panoramas, street views, top view.
+    """Build the procedural city in the format of a real data set: mesh tiles with street views, or one given by --as.
 
     The notebooks build what they need by themselves; this is for a look at the files, or for other settings. What has
     been built once is not built again.
@@ -80,13 +83,15 @@ def city(
     from rsnb.runs.places import data_folder
 
     index = _district(district)
+    from rsnb.city.formats import ensure_format
     from rsnb.city.options import CityOptions
     from rsnb.city.write_street_scene import StreetSceneOptions, ensure_street_scene
 
     options = StreetSceneOptions(city=CityOptions(seed=seed), district=index, spacing_m=spacing, reach_m=reach,
                                  panorama_width=width, exact_mesh=exact)
     with err.status("Building the city, which takes about a minute ..."):
-        folder = ensure_street_scene(data_folder(root), options)
+        folder = (ensure_street_scene(data_folder(root), options) if form == "street"
+                  else ensure_format(data_folder(root), form, options.city, index))
     out.print(f"The city is in {folder}", soft_wrap=True)
 
 
