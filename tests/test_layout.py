@@ -29,7 +29,7 @@ def test_modules_stay_near_300_lines(sources):
 def test_public_functions_take_at_most_eight_arguments_and_say_what_they_do(sources):
     faults = []
     for path in sources:
-        if path.name == "cli.py":  # there an argument is an option of a command
+        if path.parent.name == "cli":  # there an argument is an option of a command
             continue
         for node in ast.parse(path.read_text()).body:
             if not isinstance(node, (ast.FunctionDef, ast.ClassDef)) or node.name.startswith("_"):
@@ -52,7 +52,7 @@ def test_every_room_is_under_an_import_contract(project):
     contracts = tomllib.loads((project / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     watched = {module.split(".")[1] for contract in contracts for module in contract["source_modules"]}
     rooms = {path.stem for path in (project / "rsnb").iterdir() if path.is_dir() and (path / "__init__.py").exists()}
-    assert rooms <= watched
+    assert rooms - {"cli"} <= watched  # the command line may use every room, and none may use it
 
 
 @pytest.mark.parametrize(("modules", "absent"), [

@@ -74,7 +74,7 @@ def test_a_package_that_is_missing_is_named_with_the_set_to_install(capsys, monk
 
 @pytest.mark.parametrize(("codes", "worst"), [([0, 0], 0), ([0, 75], 75), ([75, 1, 0], 1)])
 def test_a_failure_counts_more_than_a_run_that_another_process_does(codes, worst):
-    assert cli._worst(codes) == worst
+    assert cli.running._worst(codes) == worst
 
 
 def test_the_city_takes_its_exact_mesh_as_an_option(monkeypatch, tmp_path):
