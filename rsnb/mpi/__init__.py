@@ -1,0 +1,22 @@
+"""Novel views from multiplane images: planes, renderer, the implicit decoder of ImMPI and explicit optimisation.
+
+An MPI is a tensor [P, 4, H, W], red, green, blue in 0..1 and sigma >= 0 (density per unit length), plane 0 nearest, the
+planes' depths uniform in inverse depth in the reference camera. `render_mpi(mpi, depths, camera)` makes a view of it.
+"""
+
+from __future__ import annotations
+
+from rsnb.lazy import lazy_names
+
+_HOME = {
+    "plane_depths": "planes",
+    "plane_homographies": "planes",
+    "plane_distances": "planes",
+    "plane_sweep": "planes",
+    "PlaneSweep": "planes",
+    "MpiCamera": "render",
+    "RenderOptions": "render",
+    "MpiRendering": "render",
+    "render_mpi": "render",
+}
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)

@@ -1,0 +1,172 @@
+"""Views from a multiplane image: colour, expected depth, alpha and validity, by one function for all backends.
+
+Each plane is warped by its homography, and the planes are composited front to back with the density model of NeRF:
+tau_i = sigma_i delta_i, w_i = T_i (1 - exp(-tau_i)), T_i = exp(-sum of the tau before), colour = sum w_i c_i
+(Wu, Zou, Shi, IEEE TGRS 60, 2022, section on differentiable rendering). A plane counts only where its texel lies within
+the reference frame: nothing is smeared beyond it. `RenderOptions(published=True)` renders as the published code does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rsnb.errors import InputError
+from rsnb.geometry.cameras import as_tensor
+from rsnb.mpi.planes import PlaneSweep, plane_sweep, share_in_frame
+from rsnb.mpi.render_torch import composite_torch
+
+# The published renderer: last spacing, what it adds to every transmittance, and to alpha under the expected depth.
+PUBLISHED_LAST_GAP = 1000.0
+PUBLISHED_EPSILON = 1e-6
+DEPTH_EPSILON = 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class MpiCamera:
+    """The target camera, seen from the reference camera in whose frame the multiplane image stands.
+
+    Attributes:
+        K_ref, K_target: [3, 3] intrinsics, pixels, centres at +0.5.
+        ref_to_target: [4, 4] rigid motion from the reference camera's frame to the target's
+            (`poses.compose(world_to_target, poses.invert(world_to_ref))`).
+        size: height and width of the target picture.
+
+    Raises:
+        InputError: shapes are off, or the rotation is singular, mirrored or scaled.
+    """
+
+    K_ref: Tensor
+    K_target: Tensor
+    ref_to_target: Tensor
+    size: tuple[int, int]
+
+    def __post_init__(self):
+        for name, shape in (("K_ref", (3, 3)), ("K_target", (3, 3)), ("ref_to_target", (4, 4))):
+            value = as_tensor(getattr(self, name))
+            if value.shape != shape or not torch.isfinite(value).all():
+                raise InputError(f"{name} has shape {tuple(value.shape)} or holds numbers that are not finite",
+                                 where="MpiCamera", mend=f"Give finite numbers of shape {list(shape)}")
+            object.__setattr__(self, name, value)
+        rotation = self.ref_to_target[:3, :3].detach().double()
+        determinant = float(torch.linalg.det(rotation))
+        away = float((rotation @ rotation.T - torch.eye(3, dtype=torch.float64, device=rotation.device)).abs().max())
+        if determinant <= 0 or away > 1e-3:
+            kind = "mirrored" if determinant < -1e-6 else "singular" if determinant < 1e-6 else "scaled or sheared"
+            raise InputError(f"the rotation of ref_to_target is {kind} (determinant {determinant:.4g})",
+                             where="MpiCamera", mend="Check the axes convention of the poses: world to camera, "
+                                                     "x right, y down, z forward")
+        if len(self.size) != 2 or min(self.size) < 1:
+            raise InputError(f"a target picture of size {self.size}", where="MpiCamera",
+                             mend="Give (height, width), both above 0")
+
+
+@dataclass(frozen=True)
+class RenderOptions:
+    """How a view is rendered.
+
+    Attributes:
+        backend: "torch" (any device and precision; gradients for the planes' content, poses, intrinsics and depths),
+            "numba" (CPU, float32, gradients for the content only), or "auto": the fastest that can do what is asked.
+        published: as the published code: texels beyond the reference frame repeat its border, a pixel is valid where
+            one plane is, 1e-6 is added to each factor of the transmittance, and the last spacing is 1000.
+        background: colour behind the last plane.
+        mask_share: a pixel is valid where at least this share of the planes ahead has its texel within the reference
+            frame; 1 = the whole ray stays within what the reference camera saw. (Not used if `published`.)
+        last_gap: thickness of the last plane along the reference axis, unit of the poses; None repeats the gap before.
+    """
+
+    backend: Literal["auto", "torch", "numba"] = "auto"
+    published: bool = False
+    background: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    mask_share: float = 1.0
+    last_gap: float | None = None
+
+    def __post_init__(self):
+        if self.backend not in ("auto", "torch", "numba"):
+            raise InputError(f"{self.backend!r} is no renderer", where="RenderOptions.backend",
+                             mend="Use 'auto', 'torch' or 'numba'")
+        if not 0 < self.mask_share <= 1:
+            raise InputError(f"a share of {self.mask_share}", where="RenderOptions.mask_share",
+                             mend="Give a number above 0, at most 1")
+
+
+class MpiRendering(NamedTuple):
+    """One view.
+
+    Attributes:
+        rgb: [3, H, W].
+        depth: [H, W] expected z depth in the target camera, unit of the poses: sum w_i lambda_i / alpha; about 0 where
+            alpha is.
+        alpha: [H, W] sum w_i, 0..1.
+        mask: [H, W] bool, valid pixels.
+    """
+
+    rgb: Tensor
+    depth: Tensor
+    alpha: Tensor
+    mask: Tensor
+
+
+def render_mpi(mpi: Tensor, depths, camera: MpiCamera, options: RenderOptions | None = None) -> MpiRendering:
+    """Render the view of a camera from a multiplane image.
+
+    Args:
+        mpi: [P, 4, H, W] red, green, blue (0..1) and sigma (>= 0, per unit length); plane 0 is the nearest. In
+            `torch.channels_last` memory the CPU backends need no copy of it.
+        depths: [P] z depths of the planes in the reference camera.
+        camera: the target.
+        options: of the renderer.
+
+    Returns:
+        `MpiRendering`, in the precision of `mpi`; differentiable in mpi, depths and the camera.
+
+    Raises:
+        InputError: shapes that do not fit, or a backend that cannot do what is asked.
+    """
+    options = options or RenderOptions()
+    depths = as_tensor(depths)
+    if mpi.ndim != 4 or mpi.shape[1] != 4 or len(depths) != len(mpi) or min(mpi.shape[2:]) < 2:
+        raise InputError(f"a multiplane image of shape {tuple(mpi.shape)} with {len(depths)} depths",
+                         where="render_mpi", mend="Give [P, 4, H, W] with P depths, H and W at least 2")
+    last_gap = PUBLISHED_LAST_GAP if options.published and options.last_gap is None else options.last_gap
+    sweep = PlaneSweep(*(part.to(mpi.device) for part in plane_sweep(camera, depths, last_gap)))
+    with torch.no_grad():
+        mask = _mask(sweep, tuple(mpi.shape[2:]), options)
+    sums = _composite(mpi, sweep, options)
+    rgb, rise, alpha = sums[:3], sums[3], sums[4]
+    weighted = rise * sweep.reach.to(mpi.dtype)
+    depth = weighted / (alpha + DEPTH_EPSILON if options.published else alpha.clamp(min=DEPTH_EPSILON))
+    if any(options.background):
+        rgb = rgb + (1 - alpha) * rgb.new_tensor(options.background)[:, None, None]
+    return MpiRendering(rgb, depth, alpha, mask)
+
+
+def _mask(sweep: PlaneSweep, size: tuple[int, int], options: RenderOptions) -> Tensor:
+    if options.published:
+        # integer pixel centres of the original: -1 < u < W there is -0.5 < u < W + 0.5 here
+        return share_in_frame(sweep, size, (0.5, 0.5)) > 0
+    return share_in_frame(sweep, size) >= options.mask_share - 1e-6
+
+
+def _composite(mpi: Tensor, sweep: PlaneSweep, options: RenderOptions) -> Tensor:
+    """[5, H, W]: sums of w_i times red, green, blue, rise_i and 1, by the backend that is asked for."""
+    epsilon = PUBLISHED_EPSILON if options.published else 0.0
+    moving = torch.is_grad_enabled() and any(part.requires_grad for part in sweep)
+    fits = mpi.device.type == "cpu" and mpi.dtype == torch.float32 and not moving
+    if options.backend == "numba" and not fits:
+        raise InputError("the numba renderer works on the CPU, in float32, and has no gradients for poses or depths",
+                         where="RenderOptions.backend", mend="Use backend='torch' or 'auto'")
+    if options.backend == "numba" or (options.backend == "auto" and fits and find_spec("numba") is not None):
+        try:
+            from rsnb.mpi.render_numba import composite_numba
+        except ImportError:
+            if options.backend == "numba":
+                raise
+        else:
+            return composite_numba(mpi, sweep, epsilon, clamp=options.published)
+    return composite_torch(mpi, sweep, epsilon, clamp=options.published)
