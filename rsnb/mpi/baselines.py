@@ -1,0 +1,150 @@
+"""What a novel-view method must beat: a source picture warped by one plane, and warped by the true depth.
+
+Both are backward warps (each target pixel looks up one place in the source picture, bilinear). The plane is the best
+one of a sweep, chosen on the very target that is scored: a baseline that knows more than a method may.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from rsnb.errors import InputError
+from rsnb.geometry.homographies import fronto_parallel_homographies, warp_pixels
+from rsnb.geometry.poses import camera_centre, compose, invert, rotation_angle
+from rsnb.mpi.views import check_range, view_rows
+from rsnb.scenes import PosedImages
+
+LEAST_OVERLAP = 0.1  # of the target: a plane that leaves less is no warp of it
+
+
+@dataclass(frozen=True)
+class Warp:
+    """A source picture seen from a target camera.
+
+    Attributes:
+        image: [3, H, W] float32, 0 outside the mask.
+        mask: [H, W] bool, true where the source shows the place.
+        z_depth: of the plane in the source camera, or None where there is no plane.
+        source: name of the source view.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    z_depth: float | None
+    source: str
+
+
+def sample_picture(image: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Bilinear samples [C, ...] of a picture [C, H, W] at pixels [..., 2], and where they lie inside it [...] bool.
+
+    Inside means within half a pixel of the outermost centres' rectangle, that is on the picture; beyond, and at nan,
+    the sample is 0.
+    """
+    height, width = image.shape[-2:]
+    size = pixels.new_tensor([width, height])
+    inside = ((pixels >= 0) & (pixels <= size)).all(dim=-1)
+    grid = torch.where(inside[..., None], 2 * pixels / size - 1, torch.zeros_like(pixels)).to(image.dtype)
+    flat = F.grid_sample(image[None], grid.reshape(1, 1, -1, 2), padding_mode="border", align_corners=False)
+    samples = flat.reshape(image.shape[0], *pixels.shape[:-1])
+    return torch.where(inside, samples, torch.zeros_like(samples)), inside
+
+
+def pixel_grid(size: tuple[int, int]) -> Tensor:
+    """Pixel centres [H, W, 2] (x, y), float64."""
+    y, x = (torch.arange(n, dtype=torch.float64) + 0.5 for n in size)
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+
+
+def warp_by_plane(views: PosedImages, source: str, target: str, z_depth: float) -> Warp:
+    """The source picture on the plane z = z_depth of its own camera, seen from the target's."""
+    i, j = view_rows(views, [source, target])
+    pose = compose(views.world_to_cam[j], invert(views.world_to_cam[i]))
+    H = fronto_parallel_homographies(views.K[i], views.K[j], pose, torch.tensor([z_depth], dtype=torch.float64))[0]
+    # scaled so that a visible point has a positive third coordinate: the inverse of a homography of ours keeps that
+    pixels = warp_pixels(torch.linalg.inv(H), pixel_grid(views.images.shape[-2:]))
+    image, mask = sample_picture(torch.as_tensor(views.images[i]), pixels)
+    return Warp(image.numpy(), mask.numpy(), float(z_depth), source)
+
+
+def best_single_plane(views: PosedImages, source: str, target: str, near_far: tuple[float, float],
+                      count: int = 64) -> Warp:
+    """The plane of the source camera whose warp is nearest to the target picture, in masked mean squared error.
+
+    A sweep uniform in inverse depth, then one twice as fine around the best of it.
+
+    Args:
+        views: all pictures.
+        source, target: names.
+        near_far: z depth in the source camera.
+        count: planes of the sweep.
+
+    Raises:
+        InputError: a bad range, or no plane through which the source shows a tenth of the target.
+    """
+    check_range(*near_far)
+    truth = views.images[view_rows(views, [target])[0]]
+    steps = np.linspace(1 / near_far[0], 1 / near_far[1], count)
+    spread = abs(steps[1] - steps[0]) if count > 1 else 0.0
+
+    def score(inverse):
+        if inverse <= 0:
+            return np.inf, None
+        warp = warp_by_plane(views, source, target, 1 / inverse)
+        if warp.mask.mean() < LEAST_OVERLAP:
+            return np.inf, None
+        return float(((warp.image - truth)[:, warp.mask] ** 2).mean()), warp
+
+    error, warp = min((score(inverse) for inverse in steps), key=lambda found: found[0])
+    if warp is None:
+        raise InputError(f"view {source!r} shows less than a tenth of view {target!r} on any plane", where="baseline",
+                         mend="Take a source view that is nearer, or correct near and far")
+    around = 1 / warp.z_depth + spread * np.array([-0.5, 0.5])
+    return min(((error, warp), *(score(inverse) for inverse in around)), key=lambda found: found[0])[1]
+
+
+def warp_by_depth(views: PosedImages, source: str, target: str, tolerance: float = 0.02) -> Warp:
+    """The source picture at the place that the target's true depth says, hidden places left out.
+
+    Args:
+        views: with z_depth.
+        source, target: names.
+        tolerance: a place counts as hidden where the source's own depth there is less by more than this share.
+
+    Raises:
+        InputError: the views have no depth.
+    """
+    if views.z_depth is None:
+        raise InputError("the views have no true depth", where="warp_by_depth",
+                         mend="Load them with depth, or leave this baseline out")
+    i, j = view_rows(views, [source, target])
+    depth = torch.as_tensor(views.z_depth[j], dtype=torch.float64)
+    grid = pixel_grid(depth.shape)
+    rays = torch.cat([grid, torch.ones_like(grid[..., :1])], -1) @ torch.as_tensor(np.linalg.inv(views.K[j])).T
+    pose = torch.as_tensor(compose(views.world_to_cam[i], invert(views.world_to_cam[j])))
+    points = (rays * depth[..., None]) @ pose[:3, :3].T + pose[:3, 3]
+    seen = torch.isfinite(points).all(-1) & (points[..., 2] > 0)
+    projected = torch.where(seen[..., None], points, torch.ones_like(points)) @ torch.as_tensor(views.K[i]).T
+    pixels = torch.where(seen[..., None], projected[..., :2] / projected[..., 2:], torch.nan)
+    image, inside = sample_picture(torch.as_tensor(views.images[i]), pixels)
+    nearest = torch.where(inside[..., None], pixels, torch.full_like(pixels, 0.5)).floor().long()
+    rows = nearest[..., 1].clamp_max(depth.shape[0] - 1)
+    columns = nearest[..., 0].clamp_max(depth.shape[1] - 1)
+    front = torch.as_tensor(views.z_depth[i], dtype=torch.float64)[rows, columns]
+    mask = inside & ~(front < (1 - tolerance) * points[..., 2])
+    return Warp((image * mask).numpy(), mask.numpy(), None, source)
+
+
+def nearest_view(views: PosedImages, target: str, candidates) -> str:
+    """The candidate nearest to the target: by distance of the centres, by angle where they are equal."""
+    names = [name for name in candidates if name != target]
+    if not names:
+        raise InputError(f"there is no view to warp to {target!r}", where="nearest_view", mend="Give another view")
+    own, others = (views.world_to_cam[view_rows(views, part)] for part in ([target], names))
+    distance = np.linalg.norm(camera_centre(others) - camera_centre(own), axis=-1)
+    order = np.lexsort((rotation_angle(others, own), np.round(distance / max(distance.max(), 1e-12), 6)))
+    return names[int(order[0])]
