@@ -79,7 +79,7 @@ def simulate_picks(
         noisy[wrong] += rng.choice([-1, 1], (len(wrong), 2)) * rng.uniform(40, 90, (len(wrong), 2))
         noisy = np.clip(noisy, 0, [camera.width, camera.height])
     return Picks(noisy, world, image=image, width=camera.width, height=camera.height,
-                 K=np.asarray(camera.K), fov_deg=float(np.degrees(camera.fov[0])), prior=stated_pose,
+                 K=np.asarray(camera.K), fov_deg=float(np.degrees(float(camera.fov[0]))), prior=stated_pose,
                  render_pixels=clicked, depth=np.linalg.norm(world - origins, axis=1), annotator="simulated")
 
 
