@@ -23,6 +23,26 @@ from rsnb.geometry.homographies import fronto_parallel_homographies
 
 # A texel coordinate that no reference frame reaches: where a ray runs along or away from the planes.
 NOWHERE = -1e6
+LEAST_TOWARDS = 1e-9  # of r_z, for a ray that runs towards the planes
+
+
+class PlaneFactors(NamedTuple):
+    """What belongs to planes and cameras alone, and three matrices to compute the rest from: float64.
+
+    Attributes:
+        scale, offset, rise, gap: see `PlaneSweep`.
+        to_ray: [3, 3] from target pixels (x, y, 1) to d.
+        to_ref: [3, 3] from target pixels to r.
+        K_ref: [3, 3].
+    """
+
+    scale: Tensor
+    offset: Tensor
+    rise: Tensor
+    gap: Tensor
+    to_ray: Tensor
+    to_ref: Tensor
+    K_ref: Tensor
 
 
 class PlaneSweep(NamedTuple):
@@ -100,8 +120,32 @@ def plane_distances(camera, depths, last_gap: float | None = None) -> tuple[Tens
     return sweep.rise[:, None, None] * sweep.reach, sweep.gap[:, None, None] * sweep.slant
 
 
+def plane_factors(camera, depths, last_gap: float | None = None) -> PlaneFactors:
+    """The part of `plane_sweep` that needs no pixel; same arguments, same errors."""
+    K_ref, K_target, pose = (as_tensor(m).double() for m in (camera.K_ref, camera.K_target, camera.ref_to_target))
+    depths = as_tensor(depths).double().to(pose.device)
+    if depths.ndim != 1 or not (depths > 0).all() or not (depths.diff() > 0).all():
+        raise InputError("plane depths are not above 0 or do not increase", where="depths",
+                         mend="Give them nearest first, as plane_depths does")
+    rotation, centre = pose[:3, :3], -(pose[:3, :3].T @ pose[:3, 3])
+    if last_gap is None:
+        last = depths[-1] - depths[-2] if len(depths) > 1 else depths[-1]
+    else:
+        last = depths.new_tensor(last_gap)
+    to_ray = torch.linalg.inv(K_target)
+    return PlaneFactors(
+        scale=(depths - centre[2]) / depths,
+        offset=(K_ref[:2] @ centre)[None, :] / depths[:, None],
+        rise=depths - centre[2],
+        gap=torch.cat([depths.diff(), last.reshape(1)]),
+        to_ray=to_ray,
+        to_ref=rotation.T @ to_ray,
+        K_ref=K_ref,
+    )
+
+
 def plane_sweep(camera, depths, last_gap: float | None = None) -> PlaneSweep:
-    """The rays of a target picture against all planes; differentiable in everything.
+    """The rays of a target picture against all planes; float64, differentiable in everything.
 
     Args:
         camera: an `MpiCamera` (its tensors may ask for gradients).
@@ -112,58 +156,36 @@ def plane_sweep(camera, depths, last_gap: float | None = None) -> PlaneSweep:
     Raises:
         InputError: depths are not above 0 or do not increase.
     """
-    K_ref, K_target, pose = (as_tensor(m).double() for m in (camera.K_ref, camera.K_target, camera.ref_to_target))
-    depths = as_tensor(depths).double().to(pose.device)
-    if depths.ndim != 1 or not (depths > 0).all() or not (depths.diff() > 0).all():
-        raise InputError("plane depths are not above 0 or do not increase", where="depths",
-                         mend="Give them nearest first, as plane_depths does")
-    rotation, centre = pose[:3, :3], -(pose[:3, :3].T @ pose[:3, 3])
-    d, r = (_linear(matrix, camera.size) for matrix in _ray_matrices(K_target, rotation))
-    ahead = r[2] > 1e-9 * r[2].abs().amax()
-    reach = torch.where(ahead, 1 / torch.where(ahead, r[2], torch.ones_like(r[2])), torch.zeros_like(r[2]))
-    q = [K_ref[k, 0] * r[0] * reach + K_ref[k, 1] * r[1] * reach + K_ref[k, 2] for k in (0, 1)]
-    if last_gap is None:
-        last = depths[-1] - depths[-2] if len(depths) > 1 else depths[-1]
-    else:
-        last = depths.new_tensor(last_gap)
-    return PlaneSweep(
-        scale=(depths - centre[2]) / depths,
-        offset=(K_ref[:2] @ centre)[None, :] / depths[:, None],
-        rise=depths - centre[2],
-        gap=torch.cat([depths.diff(), last.reshape(1)]),
-        q=torch.stack([torch.where(ahead, component, torch.full_like(component, NOWHERE)) for component in q]),
-        reach=reach,
-        slant=torch.sqrt(d[0] ** 2 + d[1] ** 2 + d[2] ** 2) * reach,
-    )
+    factors = plane_factors(camera, depths, last_gap)
+    K_ref = factors.K_ref
+    d, r = (_linear(matrix, camera.size) for matrix in (factors.to_ray, factors.to_ref))
+    ahead = r[2] > LEAST_TOWARDS
+    reach = torch.where(ahead, 1 / torch.where(ahead, r[2], 1.0), 0.0)
+    q = [(K_ref[k, 0] * r[0] + K_ref[k, 1] * r[1]) * reach + K_ref[k, 2] for k in (0, 1)]
+    return PlaneSweep(*factors[:4], q=torch.stack([torch.where(ahead, component, NOWHERE) for component in q]),
+                      reach=reach, slant=torch.sqrt(d[0] ** 2 + d[1] ** 2 + d[2] ** 2) * reach)
 
 
-def texel_ranges(sweep: PlaneSweep, size: tuple[int, int], margin: tuple[float, float] = (0.0, 0.0)) -> Tensor:
+def texel_ranges(sweep: PlaneSweep | PlaneFactors, size: tuple[int, int], margin: float = 0.0) -> Tensor:
     """For which q a plane's texel lies within the reference frame: [P, 2 (u, v), 2 (least, greatest)].
 
-    Planes that the camera stands on or behind get an empty range. `margin` widens the frame before its first and after
-    its last texel, in texels.
+    Planes that the camera stands on or behind get an empty range. `margin` widens the frame on all sides, in texels.
     """
     height, width = size
-    low = (sweep.offset.new_tensor([-margin[0]] * 2) - sweep.offset) / sweep.scale[:, None]
-    high = (sweep.offset.new_tensor([width + margin[1], height + margin[1]]) - sweep.offset) / sweep.scale[:, None]
+    low = (sweep.offset.new_tensor([-margin] * 2) - sweep.offset) / sweep.scale[:, None]
+    high = (sweep.offset.new_tensor([width + margin, height + margin]) - sweep.offset) / sweep.scale[:, None]
     ranges = torch.stack([low, high], dim=-1)
     empty = ranges.new_tensor([float("inf"), -float("inf")])
     return torch.where(sweep.scale[:, None, None] > 0, ranges, empty)
 
 
-def share_in_frame(sweep: PlaneSweep, size: tuple[int, int], margin: tuple[float, float] = (0.0, 0.0)) -> Tensor:
+def share_in_frame(sweep: PlaneSweep, size: tuple[int, int], margin: float = 0.0) -> Tensor:
     """[H, W] float32: of the planes ahead of the camera, the share whose texel lies within the reference frame."""
     ranges = texel_ranges(sweep, size, margin)[sweep.scale > 0]
     count = torch.zeros(sweep.reach.shape, dtype=torch.float32, device=sweep.reach.device)
     for (u_low, u_high), (v_low, v_high) in ranges.tolist():
         count += (sweep.q[0] >= u_low) & (sweep.q[0] <= u_high) & (sweep.q[1] >= v_low) & (sweep.q[1] <= v_high)
     return count / max(len(ranges), 1)
-
-
-def _ray_matrices(K_target: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor]:
-    """From target pixels to ray directions in the target's frame and in the reference's."""
-    to_ray = torch.linalg.inv(K_target)
-    return to_ray, rotation.T @ to_ray
 
 
 def _linear(matrix: Tensor, size: tuple[int, int]) -> list[Tensor]:

@@ -9,7 +9,7 @@ the reference frame: nothing is smeared beyond it. `RenderOptions(published=True
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
+from functools import cache
 from typing import Literal, NamedTuple
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from rsnb.errors import InputError
 from rsnb.geometry.cameras import as_tensor
-from rsnb.mpi.planes import PlaneSweep, plane_sweep, share_in_frame
+from rsnb.mpi.planes import PlaneSweep, plane_factors, plane_sweep
 from rsnb.mpi.render_torch import composite_torch
 
 # The published renderer: last spacing, what it adds to every transmittance, and to alpha under the expected depth.
@@ -133,40 +133,42 @@ def render_mpi(mpi: Tensor, depths, camera: MpiCamera, options: RenderOptions | 
     if mpi.ndim != 4 or mpi.shape[1] != 4 or len(depths) != len(mpi) or min(mpi.shape[2:]) < 2:
         raise InputError(f"a multiplane image of shape {tuple(mpi.shape)} with {len(depths)} depths",
                          where="render_mpi", mend="Give [P, 4, H, W] with P depths, H and W at least 2")
-    last_gap = PUBLISHED_LAST_GAP if options.published and options.last_gap is None else options.last_gap
-    sweep = PlaneSweep(*(part.to(mpi.device) for part in plane_sweep(camera, depths, last_gap)))
-    with torch.no_grad():
-        mask = _mask(sweep, tuple(mpi.shape[2:]), options)
-    sums = _composite(mpi, sweep, options)
-    rgb, rise, alpha = sums[:3], sums[3], sums[4]
-    weighted = rise * sweep.reach.to(mpi.dtype)
+    (red_green_blue, weighted, alpha), share = _composite(mpi, depths, camera, options)
     depth = weighted / (alpha + DEPTH_EPSILON if options.published else alpha.clamp(min=DEPTH_EPSILON))
     if any(options.background):
-        rgb = rgb + (1 - alpha) * rgb.new_tensor(options.background)[:, None, None]
-    return MpiRendering(rgb, depth, alpha, mask)
+        behind = alpha.new_tensor(options.background)[:, None, None]
+        red_green_blue = red_green_blue + (1 - alpha) * behind
+    mask = share > 0 if options.published else share >= options.mask_share - 1e-6
+    return MpiRendering(red_green_blue, depth, alpha, mask)
 
 
-def _mask(sweep: PlaneSweep, size: tuple[int, int], options: RenderOptions) -> Tensor:
+def _composite(mpi: Tensor, depths: Tensor, camera: MpiCamera, options: RenderOptions):
+    """Sums of w_i times colour [3, H, W], z depth [H, W] and 1 [H, W], and the share of planes in frame [H, W]."""
+    epsilon, last_gap = 0.0, options.last_gap
     if options.published:
-        # integer pixel centres of the original: -1 < u < W there is -0.5 < u < W + 0.5 here
-        return share_in_frame(sweep, size, (0.5, 0.5)) > 0
-    return share_in_frame(sweep, size) >= options.mask_share - 1e-6
-
-
-def _composite(mpi: Tensor, sweep: PlaneSweep, options: RenderOptions) -> Tensor:
-    """[5, H, W]: sums of w_i times red, green, blue, rise_i and 1, by the backend that is asked for."""
-    epsilon = PUBLISHED_EPSILON if options.published else 0.0
-    moving = torch.is_grad_enabled() and any(part.requires_grad for part in sweep)
+        epsilon, last_gap = PUBLISHED_EPSILON, PUBLISHED_LAST_GAP if last_gap is None else last_gap
+    moving = torch.is_grad_enabled() and any(
+        part.requires_grad for part in (depths, camera.K_ref, camera.K_target, camera.ref_to_target))
     fits = mpi.device.type == "cpu" and mpi.dtype == torch.float32 and not moving
     if options.backend == "numba" and not fits:
         raise InputError("the numba renderer works on the CPU, in float32, and has no gradients for poses or depths",
                          where="RenderOptions.backend", mend="Use backend='torch' or 'auto'")
-    if options.backend == "numba" or (options.backend == "auto" and fits and find_spec("numba") is not None):
-        try:
-            from rsnb.mpi.render_numba import composite_numba
-        except ImportError:
-            if options.backend == "numba":
-                raise
-        else:
-            return composite_numba(mpi, sweep, epsilon, clamp=options.published)
-    return composite_torch(mpi, sweep, epsilon, clamp=options.published)
+    if fits and (options.backend == "numba" or (options.backend == "auto" and _numba_is_there())):
+        from rsnb.mpi.render_numba import composite_numba
+
+        with torch.no_grad():
+            factors = plane_factors(camera, depths, last_gap)
+        sums, share = composite_numba(mpi, factors, tuple(camera.size), epsilon, clamp=options.published)
+    else:
+        sweep = PlaneSweep(*(part.to(mpi.device) for part in plane_sweep(camera, depths, last_gap)))
+        sums, share = composite_torch(mpi, sweep, epsilon, clamp=options.published)
+    return (sums[:3], sums[3], sums[4]), share
+
+
+@cache
+def _numba_is_there() -> bool:
+    try:
+        import numba  # noqa: F401
+    except ImportError:
+        return False
+    return True

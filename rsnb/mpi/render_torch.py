@@ -18,11 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from rsnb.mpi.planes import PlaneSweep, texel_ranges
+from rsnb.mpi.planes import PlaneSweep, share_in_frame, texel_ranges
 
 
-def composite_torch(mpi: Tensor, sweep: PlaneSweep, epsilon: float = 0.0, clamp: bool = False) -> Tensor:
-    """Sums of w_i times red, green, blue, rise_i and 1 over all planes, front to back.
+def composite_torch(mpi: Tensor, sweep: PlaneSweep, epsilon: float = 0.0,
+                    clamp: bool = False) -> tuple[Tensor, Tensor]:
+    """Sums of w_i times red, green, blue, z depth and 1 over all planes, front to back, and where the planes are met.
 
     Args:
         mpi: [P, 4, H, W].
@@ -31,11 +32,16 @@ def composite_torch(mpi: Tensor, sweep: PlaneSweep, epsilon: float = 0.0, clamp:
         clamp: texels beyond the reference frame repeat its border; otherwise they are empty.
 
     Returns:
-        [5, H_t, W_t] in the precision of `mpi`; differentiable once in `mpi` and the sweep's tensors.
+        sums [5, H_t, W_t] in the precision of `mpi`, differentiable once in `mpi` and the sweep's tensors; and of the
+        planes ahead of the camera the share [H_t, W_t] whose texel lies within the reference frame (if `clamp`, or
+        within half a texel of it, as the published code's integer pixel centres have it).
     """
-    ranges = None if clamp else texel_ranges(PlaneSweep(*(part.detach() for part in sweep)), tuple(mpi.shape[2:]))
+    fixed = PlaneSweep(*(part.detach() for part in sweep))
+    size = tuple(mpi.shape[2:])
     factors = (part.to(mpi.dtype) for part in (sweep.scale, sweep.offset, sweep.rise, sweep.gap, sweep.q, sweep.slant))
-    return _Composite.apply(mpi, *factors, ranges, epsilon)
+    total = _Composite.apply(mpi, *factors, None if clamp else texel_ranges(fixed, size), epsilon)
+    depth = total[3] * sweep.reach.to(mpi.dtype)
+    return torch.cat([total[:3], depth[None], total[4:]]), share_in_frame(fixed, size, 0.5 if clamp else 0.0)
 
 
 class _Composite(torch.autograd.Function):

@@ -1,0 +1,322 @@
+"""Compiled loops of the CPU renderer: one target row after another, all planes of it while its texels are in the cache.
+
+A sample's four channels lie side by side, so that one 4-wide instruction handles them; everything that has one number a
+sample (coordinates, exp, transmittance) runs in loops of its own over the row, which the compiler vectorises. The
+arithmetic is that of `render_torch` (the oracle), coordinates in float64, the rest in float32.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+ONE = np.float32(1.0)
+ZERO = np.float32(0.0)
+HALF = np.float32(0.5)
+LEAST = np.float32(-87.0)
+LOG2_E = np.float32(1.4426950408889634)
+LN_2 = np.float32(0.6931471805599453)
+C2, C3, C4, C5, C6, C7 = (np.float32(1 / n) for n in (2, 6, 24, 120, 720, 5040))  # of the series of exp
+
+_VECTOR = ir.VectorType(ir.FloatType(), 4)
+_FUSE = ("contract",)
+
+
+def _element(context, builder, array_type, array, index):
+    """Pointer to four floats of a 1-D float32 array from an index on."""
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), _VECTOR.as_pointer())
+
+
+def _splat(builder, value):
+    lane = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+    order = ir.Constant(ir.VectorType(ir.IntType(32), 4), [0, 0, 0, 0])
+    return builder.shuffle_vector(lane, ir.Constant(_VECTOR, ir.Undefined), order)
+
+
+def _multiply_add(builder, a, b, c):
+    return builder.fadd(builder.fmul(a, b, flags=_FUSE), c, flags=_FUSE)
+
+
+def _load(builder, pointer):
+    return builder.load(pointer, align=4)
+
+
+@intrinsic
+def _mix_texels(typingctx, texels, first, row, fx, fy, samples, place):
+    """samples[place:+4] = bilinear mix of the texels at first, first + 4, first + row and first + row + 4."""
+
+    def codegen(context, builder, signature, args):
+        source, index, step, right, down, target, where = args
+        four = ir.Constant(ir.IntType(64), 4)
+        below = builder.add(index, step)
+        a, b, c, d = (_load(builder, _element(context, builder, signature.args[0], source, i))
+                      for i in (index, builder.add(index, four), below, builder.add(below, four)))
+        right, down = _splat(builder, right), _splat(builder, down)
+        upper = _multiply_add(builder, builder.fsub(b, a), right, a)
+        lower = _multiply_add(builder, builder.fsub(d, c), right, c)
+        mixed = _multiply_add(builder, builder.fsub(lower, upper), down, upper)
+        builder.store(mixed, _element(context, builder, signature.args[5], target, where), align=4)
+        return context.get_dummy_value()
+
+    return types.void(texels, types.int64, types.int64, types.float32, types.float32, samples, types.int64), codegen
+
+
+@intrinsic
+def _add_weighted(typingctx, total, place, samples, weight):
+    """total[place:+4] += weight * samples[place:+4]."""
+
+    def codegen(context, builder, signature, args):
+        target = _element(context, builder, signature.args[0], args[0], args[1])
+        sample = _load(builder, _element(context, builder, signature.args[2], args[2], args[1]))
+        added = _multiply_add(builder, sample, _splat(builder, args[3]), _load(builder, target))
+        builder.store(added, target, align=4)
+        return context.get_dummy_value()
+
+    return types.void(total, types.int64, samples, types.float32), codegen
+
+
+@intrinsic
+def _scatter(typingctx, texels, first, row, fx, fy, colour, place, weight, density):
+    """Adds (weight * colour[place:+3], density) to the four texels that `_mix_texels` read, by their shares."""
+
+    def codegen(context, builder, signature, args):
+        target, index, step, right, down, colours, where, weight, density = args
+        value = builder.fmul(_load(builder, _element(context, builder, signature.args[5], colours, where)),
+                             _splat(builder, weight))
+        value = builder.insert_element(value, density, ir.Constant(ir.IntType(32), 3))
+        right = _splat(builder, right)
+        lower = builder.fmul(value, _splat(builder, down))
+        upper = builder.fsub(value, lower)
+        four = ir.Constant(ir.IntType(64), 4)
+        for part, start in ((upper, index), (lower, builder.add(index, step))):
+            second = builder.fmul(part, right)
+            for share, i in ((builder.fsub(part, second), start), (second, builder.add(start, four))):
+                pointer = _element(context, builder, signature.args[0], target, i)
+                builder.store(builder.fadd(_load(builder, pointer), share), pointer, align=4)
+        return context.get_dummy_value()
+
+    return types.void(texels, types.int64, types.int64, types.float32, types.float32, colour, types.int64,
+                      types.float32, types.float32), codegen
+
+
+@intrinsic
+def _as_float(typingctx, bits):
+    """The float32 that an int32's bits are."""
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], ir.FloatType())
+
+    return types.float32(types.int32), codegen
+
+
+@njit(inline="always")
+def _exp(x):
+    """exp of a float32 that is not above 0; relative error 1e-7. Below -87 about 1e-38."""
+    x = LEAST if x < LEAST else x  # and NaN stays NaN
+    whole = np.int32(x * LOG2_E - HALF)
+    r = x - np.float32(whole) * LN_2
+    series = ONE + r * (ONE + r * (C2 + r * (C3 + r * (C4 + r * (C5 + r * (C6 + r * C7))))))
+    return series * _as_float((whole + np.int32(127)) << np.int32(23))
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def aim_row(y, to_ray, to_ref, K_ref, q, reach, slant):
+    """What `PlaneSweep` holds for one row: q [2, W] float64, reach and slant [W] float32."""
+    fx, skew, cx, fy, cy = K_ref[0, 0], K_ref[0, 1], K_ref[0, 2], K_ref[1, 1], K_ref[1, 2]
+    centre = y + 0.5
+    for x in range(q.shape[1]):
+        column = x + 0.5
+        rz = to_ref[2, 0] * column + (to_ref[2, 1] * centre + to_ref[2, 2])
+        ahead = rz > 1e-9
+        turn = 1.0 / rz if ahead else 0.0
+        rx = (to_ref[0, 0] * column + (to_ref[0, 1] * centre + to_ref[0, 2])) * turn
+        ry = (to_ref[1, 0] * column + (to_ref[1, 1] * centre + to_ref[1, 2])) * turn
+        dx = to_ray[0, 0] * column + (to_ray[0, 1] * centre + to_ray[0, 2])
+        dy = to_ray[1, 1] * centre + to_ray[1, 2]
+        q[0, x] = fx * rx + skew * ry + cx if ahead else -1e6
+        q[1, x] = fy * ry + cy if ahead else -1e6
+        reach[x] = turn
+        slant[x] = np.sqrt(dx * dx + dy * dy + 1.0) * turn
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def place_row(q, scale, offset, height, width, first, fx, fy):
+    """Where a row's samples lie on one plane: index of the upper left texel's first number, and the two fractions."""
+    u_shift, v_shift = offset[0] - 0.5, offset[1] - 0.5
+    u_last, v_last = width - 1.0, height - 1.0
+    for x in range(len(first)):
+        u = min(max(scale * q[0, x] + u_shift, 0.0), u_last)
+        v = min(max(scale * q[1, x] + v_shift, 0.0), v_last)
+        column = min(np.int32(u), np.int32(width - 2))
+        row = min(np.int32(v), np.int32(height - 2))
+        first[x] = np.int32(4) * (row * np.int32(width) + column)
+        fx[x] = np.float32(u - column)
+        fy[x] = np.float32(v - row)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def thickness_row(q, slant, gap, ranges, outside, step, count):
+    """step [W]: way through one plane, times `outside` where its texel is out of range; else `count` [W] gets 1 added.
+
+    Returns whether the row meets the plane at all.
+    """
+    u_low, u_high, v_low, v_high = ranges[0, 0], ranges[0, 1], ranges[1, 0], ranges[1, 1]
+    most = ZERO
+    for x in range(len(step)):
+        u, v = q[0, x], q[1, x]
+        inside = ONE if (u >= u_low) & (u <= u_high) & (v >= v_low) & (v <= v_high) else ZERO
+        step[x] = gap * slant[x] * max(inside, outside)
+        count[x] += inside
+        most = max(most, inside)
+    return max(most, outside) > 0
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def sample_row(texels, first, fx, fy, row, samples):
+    for x in range(len(first)):
+        _mix_texels(texels, np.int64(first[x]), row, fx[x], fy[x], samples, np.int64(4 * x))
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def absorb_row(samples, step, epsilon, passed, kept, weight):
+    """kept = exp(-tau), weight = T (1 - kept), and T goes on to the next plane."""
+    for x in range(len(step)):
+        kept[x] = _exp(-samples[4 * x + 3] * step[x])
+    for x in range(len(step)):
+        weight[x] = passed[x] * (ONE - kept[x])
+        passed[x] *= kept[x] + epsilon
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def blend_row(total, samples, weight, rise, depth, alpha):
+    for x in range(len(weight)):
+        _add_weighted(total, np.int64(4 * x), samples, weight[x])
+    for x in range(len(weight)):
+        depth[x] += weight[x] * rise
+        alpha[x] += weight[x]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def render_rows(texels, shape, factors, aim, epsilon, outside, sums, share, start, stop):
+    """Target rows start..stop of the sums [5, H_t, W_t] and of the count of planes in range [H_t, W_t].
+
+    texels [P, H * W * 4] float32; shape (H, W); factors (scale, offset, rise, gap, ranges) of all planes; aim (to_ray,
+    to_ref, K_ref).
+    """
+    scale, offset, rise, gap, ranges = factors
+    width, row = sums.shape[2], np.int64(4 * shape[1])
+    q, reach, slant = np.empty((2, width)), np.empty(width, np.float32), np.empty(width, np.float32)
+    first, fx, fy = np.empty(width, np.int32), np.empty(width, np.float32), np.empty(width, np.float32)
+    step, kept, weight = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
+    samples, total = np.empty(4 * width, np.float32), np.empty(4 * width, np.float32)
+    passed = np.empty(width, np.float32)
+    for y in range(start, stop):
+        aim_row(y, aim[0], aim[1], aim[2], q, reach, slant)
+        total[:], passed[:], sums[3:, y] = ZERO, ONE, ZERO
+        share[y] = ZERO
+        for i in range(len(scale)):
+            if scale[i] <= 0 or not thickness_row(q, slant, gap[i], ranges[i], outside, step, share[y]):
+                continue
+            place_row(q, scale[i], offset[i], shape[0], shape[1], first, fx, fy)
+            sample_row(texels[i], first, fx, fy, row, samples)
+            absorb_row(samples, step, epsilon, passed, kept, weight)
+            blend_row(total, samples, weight, rise[i], sums[3, y], sums[4, y])
+        for x in range(width):
+            sums[0, y, x], sums[1, y, x], sums[2, y, x] = total[4 * x], total[4 * x + 1], total[4 * x + 2]
+            sums[3, y, x] *= reach[x]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def dot_row(samples, colour, plain, f):
+    """f [W]: samples times gradients of the picture, plus what does not depend on the colour."""
+    for x in range(len(f)):
+        f[x] = (samples[4 * x] * colour[4 * x] + samples[4 * x + 1] * colour[4 * x + 1]
+                + samples[4 * x + 2] * colour[4 * x + 2] + plain[x])
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def absorb_row_for_gradient(samples, step, epsilon, before, kept, passed):
+    """As `absorb_row`, keeping what the way back needs: T before the plane, and kept."""
+    for x in range(len(step)):
+        kept[x] = _exp(-samples[4 * x + 3] * step[x])
+    for x in range(len(step)):
+        before[x] = passed[x]
+        passed[x] *= kept[x] + epsilon
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def unwind_row(before, kept, f, step, epsilon, behind, weight, density):
+    """From S behind the plane: its weight and the gradient of its sigma; then S takes the plane in."""
+    for x in range(len(f)):
+        after = before[x] * kept[x]
+        w = before[x] - after
+        lost = behind[x] * (kept[x] / (kept[x] + epsilon)) if epsilon > 0 else behind[x]
+        density[x] = (after * f[x] - lost) * step[x]
+        weight[x] = w
+        behind[x] += w * f[x]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def gradient_rows(texels, shape, factors, aim, epsilon, outside, gradient, band, top, start, stop):
+    """Per-sample gradients of target rows start..stop into a band's buffers, whose first row is `top`.
+
+    band: weight and density [P, B, W_t] float32 (colour's gradient is weight times the picture's; density is sigma's),
+    met [P, B] whether a row meets a plane, q [B, 2, W_t] float64, colour [B, 4 W_t] the picture's gradient interleaved.
+    """
+    scale, offset, rise, gap, ranges = factors
+    weights, densities, met, qs, colours = band
+    planes, width, row = len(scale), gradient.shape[2], np.int64(4 * shape[1])
+    reach, slant, count = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
+    first, fx, fy = np.empty(width, np.int32), np.empty(width, np.float32), np.empty(width, np.float32)
+    samples, passed, plain = np.empty(4 * width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
+    before, kept = np.empty((planes, width), np.float32), np.empty((planes, width), np.float32)
+    f, step = np.empty((planes, width), np.float32), np.empty((planes, width), np.float32)
+    for y in range(start, stop):
+        b = y - top
+        q, colour = qs[b], colours[b]
+        aim_row(y, aim[0], aim[1], aim[2], q, reach, slant)
+        for x in range(width):
+            for c in range(3):
+                colour[4 * x + c] = gradient[c, y, x]
+            colour[4 * x + 3] = ZERO
+        passed[:] = ONE
+        for i in range(planes):
+            met[i, b] = scale[i] > 0 and thickness_row(q, slant, gap[i], ranges[i], outside, step[i], count)
+            if not met[i, b]:
+                continue
+            place_row(q, scale[i], offset[i], shape[0], shape[1], first, fx, fy)
+            sample_row(texels[i], first, fx, fy, row, samples)
+            for x in range(width):
+                plain[x] = gradient[3, y, x] * reach[x] * rise[i] + gradient[4, y, x]
+            dot_row(samples, colour, plain, f[i])
+            absorb_row_for_gradient(samples, step[i], epsilon, before[i], kept[i], passed)
+        behind = passed
+        behind[:] = ZERO
+        for k in range(planes):
+            i = planes - 1 - k
+            if met[i, b]:
+                unwind_row(before[i], kept[i], f[i], step[i], epsilon, behind, weights[i, b], densities[i, b])
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def scatter_planes(out, shape, factors, band, rows, clear, start, stop):
+    """A band's per-sample gradients into planes start..stop of out [P, H * W * 4], set to 0 first if `clear`."""
+    scale, offset, _, _, _ = factors
+    weights, densities, met, qs, colours = band
+    width, row = weights.shape[2], np.int64(4 * shape[1])
+    first, fx, fy = np.empty(width, np.int32), np.empty(width, np.float32), np.empty(width, np.float32)
+    for i in range(start, stop):
+        if clear:
+            out[i] = ZERO
+        for b in range(rows):
+            if not met[i, b]:
+                continue
+            place_row(qs[b], scale[i], offset[i], shape[0], shape[1], first, fx, fy)
+            weight, density, colour, target = weights[i, b], densities[i, b], colours[b], out[i]
+            for x in range(width):
+                if weight[x] != ZERO or density[x] != ZERO:
+                    _scatter(target, np.int64(first[x]), row, fx[x], fy[x], colour, np.int64(4 * x), weight[x],
+                             density[x])
