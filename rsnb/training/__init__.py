@@ -1,1 +1,25 @@
-"""What trainings share: devices today; loops, checkpoints and resuming come with the rooms that need them."""
+"""What trainings share: seeds, the loop with its checkpoints and resuming, schedules, devices and free memory.
+
+`train(step, Trained(model, optimiser), LoopOptions(steps, checkpoint))` runs one, or goes on with it.
+"""
+
+from __future__ import annotations
+
+from rsnb.lazy import lazy_names
+
+_HOME = {
+    "train": "loop",
+    "Trained": "loop",
+    "LoopOptions": "loop",
+    "History": "loop",
+    "save_checkpoint": "checkpoints",
+    "load_checkpoint": "checkpoints",
+    "seed_everything": "seeds",
+    "random_state": "seeds",
+    "restore_random_state": "seeds",
+    "milestone_schedule": "schedules",
+    "parse_milestones": "schedules",
+    "pick_device": "devices",
+    "free_bytes": "memory",
+}
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)

@@ -1,0 +1,40 @@
+"""Learning rates that fall at milestones, written as in the published configurations: "100,200,300,400:2"."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+
+from rsnb.errors import InputError
+
+
+def parse_milestones(text: str) -> tuple[list[int], float]:
+    """Milestones and divisor of "50,100,200:2"; an empty text has none.
+
+    Raises:
+        InputError: another form, milestones that do not rise, or a divisor that is not above 1.
+    """
+    if not text.strip():
+        return [], 1.0
+    if not re.fullmatch(r"\s*\d+\s*(,\s*\d+\s*)*:\s*\d+(\.\d+)?\s*", text):
+        raise InputError(f"{text!r} is no schedule", where="milestones", mend="Write it as 50,100,200:2")
+    left, right = text.split(":")
+    milestones, divisor = [int(n) for n in left.split(",")], float(right)
+    if milestones[0] < 1 or any(a >= b for a, b in zip(milestones[:-1], milestones[1:], strict=True)) or divisor <= 1:
+        raise InputError(f"{text!r} does not lower the rate step by step", where="milestones",
+                         mend="Let the milestones rise from 1 and the divisor be above 1")
+    return milestones, divisor
+
+
+def milestone_schedule(optimiser: torch.optim.Optimizer, text: str,
+                       steps_per_unit: int = 1) -> torch.optim.lr_scheduler.MultiStepLR:
+    """A schedule that divides every rate of the optimiser at each milestone.
+
+    Args:
+        optimiser: whose rates fall.
+        text: as for `parse_milestones`.
+        steps_per_unit: steps of the loop for one unit of the milestones (steps of an epoch where they count epochs).
+    """
+    milestones, divisor = parse_milestones(text)
+    return torch.optim.lr_scheduler.MultiStepLR(optimiser, [m * steps_per_unit for m in milestones], 1 / divisor)
