@@ -103,6 +103,31 @@ def _scatter(typingctx, texels, first, row, fx, fy, colour, place, weight, densi
 
 
 @intrinsic
+def _dot_four(typingctx, samples, colour, place, out, x):
+    """out[x:+4] += dot products of the four 4-vectors from samples[place] on with those of colour."""
+
+    def codegen(context, builder, signature, args):
+        samples, colours, place, out, x = args
+        products = []
+        for k in range(4):
+            index = builder.add(place, ir.Constant(ir.IntType(64), 4 * k))
+            products.append(builder.fmul(_load(builder, _element(context, builder, signature.args[0], samples, index)),
+                                         _load(builder, _element(context, builder, signature.args[1], colours, index))))
+
+        def pick(a, b, order):  # two sums of pairs at a time: a transposition on the way
+            return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), 4), order))
+
+        pairs = [builder.fadd(pick(products[k], products[k + 1], [0, 2, 4, 6]),
+                              pick(products[k], products[k + 1], [1, 3, 5, 7])) for k in (0, 2)]
+        dots = builder.fadd(pick(*pairs, [0, 2, 4, 6]), pick(*pairs, [1, 3, 5, 7]))
+        pointer = _element(context, builder, signature.args[3], out, x)
+        builder.store(builder.fadd(_load(builder, pointer), dots), pointer, align=4)
+        return context.get_dummy_value()
+
+    return types.void(samples, colour, types.int64, out, types.int64), codegen
+
+
+@intrinsic
 def _as_float(typingctx, bits):
     """The float32 that an int32's bits are."""
 
@@ -164,14 +189,17 @@ def thickness_row(q, slant, gap, ranges, outside, step, count):
     Returns whether the row meets the plane at all.
     """
     u_low, u_high, v_low, v_high = ranges[0, 0], ranges[0, 1], ranges[1, 0], ranges[1, 1]
-    most = ZERO
+    met = 0
     for x in range(len(step)):
         u, v = q[0, x], q[1, x]
-        inside = ONE if (u >= u_low) & (u <= u_high) & (v >= v_low) & (v <= v_high) else ZERO
-        step[x] = gap * slant[x] * max(inside, outside)
-        count[x] += inside
-        most = max(most, inside)
-    return max(most, outside) > 0
+        inside = np.int32((u >= u_low) & (u <= u_high) & (v >= v_low) & (v <= v_high))
+        step[x] = gap * slant[x] * max(np.float32(inside), outside)
+        met += inside
+    if met > 0:
+        for x in range(len(step)):
+            u, v = q[0, x], q[1, x]
+            count[x] += np.float32((u >= u_low) & (u <= u_high) & (v >= v_low) & (v <= v_high))
+    return met > 0 or outside > ZERO
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
@@ -230,11 +258,21 @@ def render_rows(texels, shape, factors, aim, epsilon, outside, sums, share, star
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def dot_row(samples, colour, plain, f):
-    """f [W]: samples times gradients of the picture, plus what does not depend on the colour."""
+def dot_row(samples, colour, f):
+    """f [W] += samples times the picture's gradient, whose fourth channel is 0."""
+    whole = len(f) // 4 * 4
+    for x in range(0, whole, 4):
+        _dot_four(samples, colour, np.int64(4 * x), f, np.int64(x))
+    for x in range(whole, len(f)):
+        for c in range(3):
+            f[x] += samples[4 * x + c] * colour[4 * x + c]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def plain_row(to_depth, reach, rise, to_alpha, f):
+    """f [W]: the part of a sample's gradient that does not depend on its colour."""
     for x in range(len(f)):
-        f[x] = (samples[4 * x] * colour[4 * x] + samples[4 * x + 1] * colour[4 * x + 1]
-                + samples[4 * x + 2] * colour[4 * x + 2] + plain[x])
+        f[x] = to_depth[x] * reach[x] * rise + to_alpha[x]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
@@ -271,7 +309,7 @@ def gradient_rows(texels, shape, factors, aim, epsilon, outside, gradient, band,
     planes, width, row = len(scale), gradient.shape[2], np.int64(4 * shape[1])
     reach, slant, count = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
     first, fx, fy = np.empty(width, np.int32), np.empty(width, np.float32), np.empty(width, np.float32)
-    samples, passed, plain = np.empty(4 * width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
+    samples, passed = np.empty(4 * width, np.float32), np.empty(width, np.float32)
     before, kept = np.empty((planes, width), np.float32), np.empty((planes, width), np.float32)
     f, step = np.empty((planes, width), np.float32), np.empty((planes, width), np.float32)
     for y in range(start, stop):
@@ -289,9 +327,8 @@ def gradient_rows(texels, shape, factors, aim, epsilon, outside, gradient, band,
                 continue
             place_row(q, scale[i], offset[i], shape[0], shape[1], first, fx, fy)
             sample_row(texels[i], first, fx, fy, row, samples)
-            for x in range(width):
-                plain[x] = gradient[3, y, x] * reach[x] * rise[i] + gradient[4, y, x]
-            dot_row(samples, colour, plain, f[i])
+            plain_row(gradient[3, y], reach, rise[i], gradient[4, y], f[i])
+            dot_row(samples, colour, f[i])
             absorb_row_for_gradient(samples, step[i], epsilon, before[i], kept[i], passed)
         behind = passed
         behind[:] = ZERO

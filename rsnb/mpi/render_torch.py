@@ -5,8 +5,8 @@ transmittance, the gradient of tau_i = sigma_i delta_i is
 
     exp(-tau_i) (T_i f_i - S_i / (exp(-tau_i) + eps)),   S_i = sum of w_j f_j over the planes j behind i,
 
-so one pass back to front, which samples again, does for everything; only T is kept from the forward pass. Gradients of
-poses, intrinsics and depths come out as those of the factors in `PlaneSweep`, and autograd takes them further.
+so one pass back to front does for everything; samples and T are kept from the forward pass. Gradients of poses,
+intrinsics and depths come out as those of the factors in `PlaneSweep`, and autograd takes them further.
 """
 
 from __future__ import annotations
@@ -53,8 +53,12 @@ class _Composite(torch.autograd.Function):
         before = mpi.new_empty(len(mpi) if keep else 0, *slant.shape)
         total = mpi.new_zeros(5, *slant.shape)
         weight = torch.empty_like(slant)
+        samples = []
         for part in planes.groups():
-            texels, step = planes.sample(part)
+            grid, step = planes.aim(part)
+            texels = F.grid_sample(mpi[part], grid, padding_mode="border", align_corners=False)
+            if keep:
+                samples.append(texels)
             kept = torch.exp(texels[:, 3].mul(step).neg_())
             for k, i in enumerate(range(part.start, part.stop)):
                 if keep:
@@ -69,7 +73,7 @@ class _Composite(torch.autograd.Function):
         if not epsilon:
             torch.sub(1, transmittance, out=total[4])  # the weights sum to what does not pass
         ctx.save_for_backward(mpi, scale, offset, rise, gap, q, slant, before)
-        ctx.ranges, ctx.epsilon = ranges, epsilon
+        ctx.ranges, ctx.epsilon, ctx.samples = ranges, epsilon, samples
         return total
 
     @staticmethod
@@ -80,8 +84,8 @@ class _Composite(torch.autograd.Function):
         moving = any(ctx.needs_input_grad[1:])
         out = _Gradients(mpi, scale, offset, rise, gap, q, slant)
         behind = torch.zeros_like(slant)
-        for part in reversed(list(planes.groups())):
-            texels, step = planes.sample(part)
+        for part, texels in reversed(list(zip(planes.groups(), ctx.samples, strict=True))):
+            grid, step = planes.aim(part)
             kept = torch.exp(texels[:, 3].mul(step).neg_())
             to_texels = torch.empty_like(texels)
             for k in reversed(range(len(texels))):
@@ -98,16 +102,17 @@ class _Composite(torch.autograd.Function):
                     out.rise[i] = (weight * gradient[3]).sum()
                     out.along_the_ray(i, to_texels[k, 3] * texels[k, 3])
             to_mpi, to_grid = torch.ops.aten.grid_sampler_2d_backward(
-                to_texels, mpi[part], planes.grid, 0, 1, False, [ctx.needs_input_grad[0], moving])
+                to_texels, mpi[part], grid, 0, 1, False, [ctx.needs_input_grad[0], moving])
             if ctx.needs_input_grad[0]:
                 out.mpi[part] = to_mpi
             if moving:
                 out.across_the_planes(part, to_grid)
-        return out.mpi, out.scale, out.offset, out.rise, out.gap, out.q, out.slant, None, None
+        content = out.mpi if ctx.needs_input_grad[0] else None
+        return content, out.scale, out.offset, out.rise, out.gap, out.q, out.slant, None, None
 
 
 class _Planes:
-    """The planes ahead of the camera, sampled in groups: `grid_sample` shares a batch among threads, not a picture."""
+    """The planes ahead of the camera, in groups: `grid_sample` shares a batch among threads, not a picture."""
 
     def __init__(self, mpi: Tensor, scale: Tensor, offset: Tensor, gap: Tensor, q: Tensor, slant: Tensor,
                  ranges: Tensor | None):
@@ -119,21 +124,19 @@ class _Planes:
         self.first = int((scale <= 0).sum())  # depths increase: those that the camera has passed come first
         self.extent = None if ranges is None else (q.amin(dim=(1, 2)).tolist(), q.amax(dim=(1, 2)).tolist())
         self.ranges = None if ranges is None else ranges.tolist()
-        self.grid: Tensor | None = None  # of the last group
 
     def groups(self) -> Iterator[slice]:
         size = max(2, min(8, torch.get_num_threads())) if self.mpi.device.type == "cpu" else 8
         for start in range(self.first, len(self.mpi), size):
             yield slice(start, min(start + size, len(self.mpi)))
 
-    def sample(self, part: slice) -> tuple[Tensor, Tensor]:
-        """Texels [G, 4, H_t, W_t] and thicknesses [G, H_t, W_t], 0 where a texel lies beyond the frame."""
-        self.grid = torch.addcmul(self.shift[part], self.normalised, self.scale[part])
-        texels = F.grid_sample(self.mpi[part], self.grid, padding_mode="border", align_corners=False)
+    def aim(self, part: slice) -> tuple[Tensor, Tensor]:
+        """Grids [G, H_t, W_t, 2] and thicknesses [G, H_t, W_t], 0 where a texel lies beyond the frame."""
+        grid = torch.addcmul(self.shift[part], self.normalised, self.scale[part])
         step = self.slant * self.gap[part, None, None]
         for k, i in enumerate(range(part.start, part.stop)):
             self._empty_beyond(i, step[k])
-        return texels, step
+        return grid, step
 
     def _empty_beyond(self, i: int, step: Tensor) -> None:
         if self.ranges is None:
@@ -150,7 +153,8 @@ class _Gradients:
 
     def __init__(self, mpi: Tensor, scale: Tensor, offset: Tensor, rise: Tensor, gap: Tensor, q: Tensor,
                  slant: Tensor):
-        self.mpi = torch.zeros_like(mpi)
+        self.mpi = torch.empty_like(mpi)
+        self.mpi[: int((scale <= 0).sum())] = 0  # planes that the camera has passed
         self.scale, self.offset, self.rise, self.gap, self.q, self.slant = (
             torch.zeros_like(part) for part in (scale, offset, rise, gap, q, slant))
         self._inputs = scale, gap, q, slant

@@ -1,0 +1,187 @@
+"""The multiplane renderer's speed at 512 x 512 x 32 planes, as ratios against the original's way, in the same run.
+
+    python benchmarks/mpi.py [--quick] [--repeats 7] [--out benchmarks/results/mpi_cpu.json]
+
+Forward, and forward + backward to the planes' content, on all cores that torch uses. The baseline
+(`baselines/mpi_original.py`) resamples seven channels on grids of its own for every plane and multiplies up the
+transmittance. Ours renders the same function for it (`published=True`); picture, depth and gradient of all are
+compared with the baseline in float64 before anything is timed. The mended renderer, which leaves out what lies beyond
+the frame, is timed beside it. The planes lie in channels_last memory for the compiled loops, and channel by channel for
+torch, the baseline and the row that says so. Random semi-transparent planes: nothing can be skipped.
+
+Page faults of large buffers change the baseline's time by up to three times, so everything is run under two settings of
+the allocator: its default, and with freed memory kept. Times are medians of interleaved repeats. Ends with a verdict,
+and exit code 1 where a promise is missed or an output differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from baselines.mpi_original import render_original
+
+from rsnb.geometry import pose_from_heading
+from rsnb.mpi import MpiCamera, RenderOptions, plane_depths, render_mpi
+
+PLANES, SIZE, NEAR, FAR = 32, 512, 70.0, 115.0
+ALLOCATORS = {
+    "default": {},
+    "freed memory kept": {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "17179869184",
+                          "MALLOC_TOP_PAD_": "268435456"},
+}
+# Baseline's wall time over ours, at least: forward, forward + backward.
+PROMISES = {"numba": (20.0, 10.0), "torch": (8.0, 4.0)}
+# What each may differ by from the baseline in float64, within the reference frame, at most. The baseline itself in
+# float32 does not come under these: its texel coordinates are off by some 1e-4 pixels, and the planes are white noise.
+SAME = {"colour, greatest": 2e-5, "depth, relative, greatest": 2e-5, "masks, share of pixels": 1e-4,
+        "gradient of colour, L2": 2e-5, "gradient of sigma, L2": 2e-4}
+
+
+def scene() -> tuple[torch.Tensor, torch.Tensor, MpiCamera]:
+    """Planes [P, 4, H, W], depths, and a camera that has moved and turned by some degrees."""
+    mpi = torch.rand(PLANES, 4, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    mpi[:, 3] *= 0.1
+    K_ref = torch.tensor([[560.0, 0.0, 262.0], [0.0, 548.0, 251.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
+    K_target = torch.tensor([[571.0, 0.0, 249.0], [0.0, 563.0, 259.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
+    turn = pose_from_heading([0, 0, 0], *np.deg2rad([3, -2, 5])) @ np.linalg.inv(pose_from_heading([0, 0, 0], 0.0))
+    turn[:3, 3] = 3.0, -4.0, 1.5
+    return mpi, plane_depths(NEAR, FAR, PLANES), MpiCamera(K_ref, K_target, turn, (SIZE, SIZE))
+
+
+def ways(mpi: torch.Tensor, depths: torch.Tensor, camera: MpiCamera) -> dict:
+    """{name: (planes in that way's memory order, planes to colour, depth and mask)}."""
+    last = mpi.contiguous(memory_format=torch.channels_last)
+
+    def ours(backend, published):
+        options = RenderOptions(backend, published)
+
+        def run(planes):
+            result = render_mpi(planes, depths, camera, options)
+            return result.rgb, result.depth, result.mask
+
+        return run
+
+    return {"original's way": (mpi, lambda planes: render_original(planes, depths, camera)),
+            "numba": (last, ours("numba", True)), "torch": (mpi, ours("torch", True)),
+            "numba, mended": (last, ours("numba", False)), "torch, mended": (mpi, ours("torch", False)),
+            "numba, channel by channel": (mpi, ours("numba", True))}
+
+
+def forward(planes: torch.Tensor, run):
+    with torch.no_grad():
+        return run(planes)
+
+
+def forward_and_backward(planes: torch.Tensor, run, weights: torch.Tensor):
+    """The outputs, and the gradient of a weighted sum of them."""
+    planes = planes.detach().requires_grad_()
+    colour, depth, mask = run(planes)
+    ((colour * weights[:3]).sum() + (depth * weights[3]).sum()).backward()
+    return colour.detach(), depth.detach(), mask, planes.grad
+
+
+def differences(found, wanted, inside: torch.Tensor) -> dict[str, float]:
+    """How far outputs are from the baseline's, on pixels whose whole ray stays in the reference frame.
+
+    Outside the baseline's points are those of the frame's border, which ours are not.
+    """
+    def apart(a, b):
+        return float((a - b).double().norm() / b.double().norm())
+
+    return {"colour, greatest": float((found[0] - wanted[0])[:, inside].abs().max()),
+            "depth, relative, greatest": float(((found[1] - wanted[1]) / wanted[1])[inside].abs().max()),
+            "masks, share of pixels": float((found[2] != wanted[2]).float().mean()),
+            "gradient of colour, L2": apart(found[3][:, :3], wanted[3][:, :3]),
+            "gradient of sigma, L2": apart(found[3][:, 3], wanted[3][:, 3])}
+
+
+def measure(repeats: int) -> dict:
+    """One allocator setting: parity, then wall and CPU milliseconds of every way, taking turns."""
+    mpi, depths, camera = scene()
+    todo = ways(mpi, depths, camera)
+    inside = forward(*todo["numba, mended"])[2]
+    weights = torch.randn(4, SIZE, SIZE, generator=torch.Generator().manual_seed(1)) * inside
+    weights[3] *= 0.01
+    exact = forward_and_backward(mpi.double(), todo["original's way"][1], weights)
+    parity = {name: differences(forward_and_backward(*todo[name], weights), exact, inside)
+              for name in ("original's way", "numba", "torch")}
+    del exact
+    times: dict[str, dict[str, list]] = {name: {"forward": [], "both": []} for name in todo}
+    for _ in range(repeats + 1):
+        for name, (planes, run) in todo.items():
+            for kind, call in (("forward", lambda p=planes, r=run: forward(p, r)),
+                               ("both", lambda p=planes, r=run: forward_and_backward(p, r, weights))):
+                cpu, wall = time.process_time(), time.perf_counter()
+                call()
+                times[name][kind].append((time.perf_counter() - wall, time.process_time() - cpu))
+    table = {name: {kind: dict(zip(("wall_ms", "cpu_ms"), (np.median(t[1:], axis=0) * 1e3).tolist(), strict=True))
+                    for kind, t in kinds.items()} for name, kinds in times.items()}
+    return {"parity": parity, "times": table, "in_frame": float(inside.float().mean()), "load": os.getloadavg()[0]}
+
+
+def report(setting: str, result: dict) -> list[tuple[str, bool]]:
+    """Print one setting's table; the verdict's lines."""
+    print(f"\nAllocator: {setting}; load {result['load']:.1f}; {result['in_frame']:.0%} of the pixels in frame"
+          f"\n{'':28}{'forward ms':>12}{'(cpu)':>9}{'ratio':>8}{'both ms':>11}{'(cpu)':>9}{'ratio':>8}")
+    base, lines = result["times"]["original's way"], []
+    for name, kinds in result["times"].items():
+        row = f"{name:28}"
+        for kind in ("forward", "both"):
+            t = kinds[kind]
+            t["ratio_wall"], t["ratio_cpu"] = (base[kind][c] / t[c] for c in ("wall_ms", "cpu_ms"))
+            row += f"{t['wall_ms']:12.1f}{t['cpu_ms']:9.0f}{t['ratio_wall']:8.1f}"
+        print(row)
+    print("  Differences from the original's way in float64:")
+    for name, facts in result["parity"].items():
+        print(f"  {name}: " + ", ".join(f"{key} {value:.1e}" for key, value in facts.items()))
+        wrong = [f"{key} {facts[key]:.1e}, allowed {limit:g}" for key, limit in SAME.items() if facts[key] > limit]
+        if wrong and name != "original's way":
+            lines.append((f"{setting}: {name} renders something else ({'; '.join(wrong)})", False))
+    for name, limits in PROMISES.items():
+        for kind, limit in zip(("forward", "both"), limits, strict=True):
+            ratio = result["times"][name][kind]["ratio_wall"]
+            title = "forward" if kind == "forward" else "forward + backward"
+            lines.append((f"{setting}: {name}, {title}: {ratio:.1f} times as fast, at least {limit:g}", ratio >= limit))
+    return lines
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="3 repeats")
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "mpi_cpu.json")
+    parser.add_argument("--one-setting", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    repeats = 3 if args.quick else args.repeats
+    if args.one_setting:
+        print(json.dumps(measure(repeats)))
+        return 0
+    print(f"{SIZE} x {SIZE} x {PLANES} planes, torch {torch.__version__}, {torch.get_num_threads()} threads")
+    results, lines = {}, []
+    for setting, variables in ALLOCATORS.items():
+        # the allocator reads its settings when a process starts
+        done = subprocess.run([sys.executable, __file__, "--one-setting", "--repeats", str(repeats)], check=True,
+                              env=os.environ | variables, stdout=subprocess.PIPE, text=True)
+        results[setting] = json.loads(done.stdout)
+        lines += report(setting, results[setting])
+    print()
+    for line, kept in lines:
+        print("kept  " if kept else "MISSED", line)
+    args.out.write_text(json.dumps({
+        "machine": platform.processor() or platform.machine(), "cores": os.cpu_count(), "torch": torch.__version__,
+        "threads": torch.get_num_threads(), "size": [SIZE, SIZE, PLANES], "repeats": repeats,
+        "settings": results, "verdict": [{"line": line, "kept": kept} for line, kept in lines]}, indent=1) + "\n")
+    return 0 if all(kept for _, kept in lines) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
