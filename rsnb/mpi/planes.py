@@ -23,6 +23,7 @@ from rsnb.geometry.homographies import fronto_parallel_homographies
 
 # A texel coordinate that no reference frame reaches: where a ray runs along or away from the planes.
 NOWHERE = -1e6
+PUBLISHED_EPSILON = 1e-6  # what the published renderer adds to each factor exp(-tau_i) of the transmittance
 LEAST_TOWARDS = 1e-9  # of r_z, for a ray that runs towards the planes
 
 

@@ -20,10 +20,8 @@ from rsnb.geometry.cameras import as_tensor
 from rsnb.mpi.planes import PlaneSweep, plane_factors, plane_sweep
 from rsnb.mpi.render_torch import composite_torch
 
-# The published renderer: last spacing, what it adds to every transmittance, and to alpha under the expected depth.
 PUBLISHED_LAST_GAP = 1000.0
-PUBLISHED_EPSILON = 1e-6
-DEPTH_EPSILON = 1e-5
+DEPTH_EPSILON = 1e-5  # the published code adds it to alpha under the expected depth; ours is at least it
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +71,7 @@ class RenderOptions:
         backend: "torch" (any device and precision; gradients for the planes' content, poses, intrinsics and depths),
             "numba" (CPU, float32, gradients for the content only), or "auto": the fastest that can do what is asked.
         published: as the published code: texels beyond the reference frame repeat its border, a pixel is valid where
-            one plane is, 1e-6 is added to each factor of the transmittance, and the last spacing is 1000.
+            one plane is, 1e-6 is added to each factor of the transmittance, and the last spacing is 1000 along the ray.
         background: colour behind the last plane.
         mask_share: a pixel is valid where at least this share of the planes ahead has its texel within the reference
             frame; 1 = the whole ray stays within what the reference camera saw. (Not used if `published`.)
@@ -144,9 +142,7 @@ def render_mpi(mpi: Tensor, depths, camera: MpiCamera, options: RenderOptions | 
 
 def _composite(mpi: Tensor, depths: Tensor, camera: MpiCamera, options: RenderOptions):
     """Sums of w_i times colour [3, H, W], z depth [H, W] and 1 [H, W], and the share of planes in frame [H, W]."""
-    epsilon, last_gap = 0.0, options.last_gap
-    if options.published:
-        epsilon, last_gap = PUBLISHED_EPSILON, PUBLISHED_LAST_GAP if last_gap is None else last_gap
+    last_gap = PUBLISHED_LAST_GAP if options.published and options.last_gap is None else options.last_gap
     moving = torch.is_grad_enabled() and any(
         part.requires_grad for part in (depths, camera.K_ref, camera.K_target, camera.ref_to_target))
     fits = mpi.device.type == "cpu" and mpi.dtype == torch.float32 and not moving
@@ -158,10 +154,10 @@ def _composite(mpi: Tensor, depths: Tensor, camera: MpiCamera, options: RenderOp
 
         with torch.no_grad():
             factors = plane_factors(camera, depths, last_gap)
-        sums, share = composite_numba(mpi, factors, tuple(camera.size), epsilon, clamp=options.published)
+        sums, share = composite_numba(mpi, factors, tuple(camera.size), options.published)
     else:
         sweep = PlaneSweep(*(part.to(mpi.device) for part in plane_sweep(camera, depths, last_gap)))
-        sums, share = composite_torch(mpi, sweep, epsilon, clamp=options.published)
+        sums, share = composite_torch(mpi, sweep, options.published)
     return (sums[:3], sums[3], sums[4]), share
 
 

@@ -8,9 +8,9 @@ arithmetic is that of `render_torch` (the oracle), coordinates in float64, the r
 from __future__ import annotations
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
+
+from rsnb.mpi.four_wide import add_weighted, as_float, dot_four, mix_texels, scatter
 
 ONE = np.float32(1.0)
 ZERO = np.float32(0.0)
@@ -20,122 +20,6 @@ LOG2_E = np.float32(1.4426950408889634)
 LN_2 = np.float32(0.6931471805599453)
 C2, C3, C4, C5, C6, C7 = (np.float32(1 / n) for n in (2, 6, 24, 120, 720, 5040))  # of the series of exp
 
-_VECTOR = ir.VectorType(ir.FloatType(), 4)
-_FUSE = ("contract",)
-
-
-def _element(context, builder, array_type, array, index):
-    """Pointer to four floats of a 1-D float32 array from an index on."""
-    data = context.make_array(array_type)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [index]), _VECTOR.as_pointer())
-
-
-def _splat(builder, value):
-    lane = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
-    order = ir.Constant(ir.VectorType(ir.IntType(32), 4), [0, 0, 0, 0])
-    return builder.shuffle_vector(lane, ir.Constant(_VECTOR, ir.Undefined), order)
-
-
-def _multiply_add(builder, a, b, c):
-    return builder.fadd(builder.fmul(a, b, flags=_FUSE), c, flags=_FUSE)
-
-
-def _load(builder, pointer):
-    return builder.load(pointer, align=4)
-
-
-@intrinsic
-def _mix_texels(typingctx, texels, first, row, fx, fy, samples, place):
-    """samples[place:+4] = bilinear mix of the texels at first, first + 4, first + row and first + row + 4."""
-
-    def codegen(context, builder, signature, args):
-        source, index, step, right, down, target, where = args
-        four = ir.Constant(ir.IntType(64), 4)
-        below = builder.add(index, step)
-        a, b, c, d = (_load(builder, _element(context, builder, signature.args[0], source, i))
-                      for i in (index, builder.add(index, four), below, builder.add(below, four)))
-        right, down = _splat(builder, right), _splat(builder, down)
-        upper = _multiply_add(builder, builder.fsub(b, a), right, a)
-        lower = _multiply_add(builder, builder.fsub(d, c), right, c)
-        mixed = _multiply_add(builder, builder.fsub(lower, upper), down, upper)
-        builder.store(mixed, _element(context, builder, signature.args[5], target, where), align=4)
-        return context.get_dummy_value()
-
-    return types.void(texels, types.int64, types.int64, types.float32, types.float32, samples, types.int64), codegen
-
-
-@intrinsic
-def _add_weighted(typingctx, total, place, samples, weight):
-    """total[place:+4] += weight * samples[place:+4]."""
-
-    def codegen(context, builder, signature, args):
-        target = _element(context, builder, signature.args[0], args[0], args[1])
-        sample = _load(builder, _element(context, builder, signature.args[2], args[2], args[1]))
-        added = _multiply_add(builder, sample, _splat(builder, args[3]), _load(builder, target))
-        builder.store(added, target, align=4)
-        return context.get_dummy_value()
-
-    return types.void(total, types.int64, samples, types.float32), codegen
-
-
-@intrinsic
-def _scatter(typingctx, texels, first, row, fx, fy, colour, place, weight, density):
-    """Adds (weight * colour[place:+3], density) to the four texels that `_mix_texels` read, by their shares."""
-
-    def codegen(context, builder, signature, args):
-        target, index, step, right, down, colours, where, weight, density = args
-        value = builder.fmul(_load(builder, _element(context, builder, signature.args[5], colours, where)),
-                             _splat(builder, weight))
-        value = builder.insert_element(value, density, ir.Constant(ir.IntType(32), 3))
-        right = _splat(builder, right)
-        lower = builder.fmul(value, _splat(builder, down))
-        upper = builder.fsub(value, lower)
-        four = ir.Constant(ir.IntType(64), 4)
-        for part, start in ((upper, index), (lower, builder.add(index, step))):
-            second = builder.fmul(part, right)
-            for share, i in ((builder.fsub(part, second), start), (second, builder.add(start, four))):
-                pointer = _element(context, builder, signature.args[0], target, i)
-                builder.store(builder.fadd(_load(builder, pointer), share), pointer, align=4)
-        return context.get_dummy_value()
-
-    return types.void(texels, types.int64, types.int64, types.float32, types.float32, colour, types.int64,
-                      types.float32, types.float32), codegen
-
-
-@intrinsic
-def _dot_four(typingctx, samples, colour, place, out, x):
-    """out[x:+4] += dot products of the four 4-vectors from samples[place] on with those of colour."""
-
-    def codegen(context, builder, signature, args):
-        samples, colours, place, out, x = args
-        products = []
-        for k in range(4):
-            index = builder.add(place, ir.Constant(ir.IntType(64), 4 * k))
-            products.append(builder.fmul(_load(builder, _element(context, builder, signature.args[0], samples, index)),
-                                         _load(builder, _element(context, builder, signature.args[1], colours, index))))
-
-        def pick(a, b, order):  # two sums of pairs at a time: a transposition on the way
-            return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), 4), order))
-
-        pairs = [builder.fadd(pick(products[k], products[k + 1], [0, 2, 4, 6]),
-                              pick(products[k], products[k + 1], [1, 3, 5, 7])) for k in (0, 2)]
-        dots = builder.fadd(pick(*pairs, [0, 2, 4, 6]), pick(*pairs, [1, 3, 5, 7]))
-        pointer = _element(context, builder, signature.args[3], out, x)
-        builder.store(builder.fadd(_load(builder, pointer), dots), pointer, align=4)
-        return context.get_dummy_value()
-
-    return types.void(samples, colour, types.int64, out, types.int64), codegen
-
-
-@intrinsic
-def _as_float(typingctx, bits):
-    """The float32 that an int32's bits are."""
-
-    def codegen(context, builder, signature, args):
-        return builder.bitcast(args[0], ir.FloatType())
-
-    return types.float32(types.int32), codegen
-
 
 @njit(inline="always")
 def _exp(x):
@@ -144,12 +28,13 @@ def _exp(x):
     whole = np.int32(x * LOG2_E - HALF)
     r = x - np.float32(whole) * LN_2
     series = ONE + r * (ONE + r * (C2 + r * (C3 + r * (C4 + r * (C5 + r * (C6 + r * C7))))))
-    return series * _as_float((whole + np.int32(127)) << np.int32(23))
+    return series * as_float((whole + np.int32(127)) << np.int32(23))
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def aim_row(y, to_ray, to_ref, K_ref, q, reach, slant):
-    """What `PlaneSweep` holds for one row: q [2, W] float64, reach and slant [W] float32."""
+def aim_row(y, to_ray, to_ref, K_ref, q, reach, slant, plain):
+    """What `PlaneSweep` holds for one row: q [2, W] float64, reach and slant [W] float32; plain [W] is 1 where a ray
+    runs towards the planes: the slant of a gap that is measured along the ray, as the published last one."""
     fx, skew, cx, fy, cy = K_ref[0, 0], K_ref[0, 1], K_ref[0, 2], K_ref[1, 1], K_ref[1, 2]
     centre = y + 0.5
     for x in range(q.shape[1]):
@@ -165,6 +50,7 @@ def aim_row(y, to_ray, to_ref, K_ref, q, reach, slant):
         q[1, x] = fy * ry + cy if ahead else -1e6
         reach[x] = turn
         slant[x] = np.sqrt(dx * dx + dy * dy + 1.0) * turn
+        plain[x] = ONE if ahead else ZERO
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
@@ -205,7 +91,7 @@ def thickness_row(q, slant, gap, ranges, outside, step, count):
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def sample_row(texels, first, fx, fy, row, samples):
     for x in range(len(first)):
-        _mix_texels(texels, np.int64(first[x]), row, fx[x], fy[x], samples, np.int64(4 * x))
+        mix_texels(texels, np.int64(first[x]), row, fx[x], fy[x], samples, np.int64(4 * x))
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
@@ -221,7 +107,7 @@ def absorb_row(samples, step, epsilon, passed, kept, weight):
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def blend_row(total, samples, weight, rise, depth, alpha):
     for x in range(len(weight)):
-        _add_weighted(total, np.int64(4 * x), samples, weight[x])
+        add_weighted(total, np.int64(4 * x), samples, weight[x])
     for x in range(len(weight)):
         depth[x] += weight[x] * rise
         alpha[x] += weight[x]
@@ -240,13 +126,14 @@ def render_rows(texels, shape, factors, aim, epsilon, outside, sums, share, star
     first, fx, fy = np.empty(width, np.int32), np.empty(width, np.float32), np.empty(width, np.float32)
     step, kept, weight = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
     samples, total = np.empty(4 * width, np.float32), np.empty(4 * width, np.float32)
-    passed = np.empty(width, np.float32)
+    passed, plain = np.empty(width, np.float32), np.empty(width, np.float32)
     for y in range(start, stop):
-        aim_row(y, aim[0], aim[1], aim[2], q, reach, slant)
+        aim_row(y, aim[0], aim[1], aim[2], q, reach, slant, plain)
         total[:], passed[:], sums[3:, y] = ZERO, ONE, ZERO
         share[y] = ZERO
         for i in range(len(scale)):
-            if scale[i] <= 0 or not thickness_row(q, slant, gap[i], ranges[i], outside, step, share[y]):
+            by = plain if outside > ZERO and i + 1 == len(scale) else slant
+            if scale[i] <= 0 or not thickness_row(q, by, gap[i], ranges[i], outside, step, share[y]):
                 continue
             place_row(q, scale[i], offset[i], shape[0], shape[1], first, fx, fy)
             sample_row(texels[i], first, fx, fy, row, samples)
@@ -262,7 +149,7 @@ def dot_row(samples, colour, f):
     """f [W] += samples times the picture's gradient, whose fourth channel is 0."""
     whole = len(f) // 4 * 4
     for x in range(0, whole, 4):
-        _dot_four(samples, colour, np.int64(4 * x), f, np.int64(x))
+        dot_four(samples, colour, np.int64(4 * x), f, np.int64(x))
     for x in range(whole, len(f)):
         for c in range(3):
             f[x] += samples[4 * x + c] * colour[4 * x + c]
@@ -309,20 +196,21 @@ def gradient_rows(texels, shape, factors, aim, epsilon, outside, gradient, band,
     planes, width, row = len(scale), gradient.shape[2], np.int64(4 * shape[1])
     reach, slant, count = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
     first, fx, fy = np.empty(width, np.int32), np.empty(width, np.float32), np.empty(width, np.float32)
-    samples, passed = np.empty(4 * width, np.float32), np.empty(width, np.float32)
+    samples, passed, plain = np.empty(4 * width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
     before, kept = np.empty((planes, width), np.float32), np.empty((planes, width), np.float32)
     f, step = np.empty((planes, width), np.float32), np.empty((planes, width), np.float32)
     for y in range(start, stop):
         b = y - top
         q, colour = qs[b], colours[b]
-        aim_row(y, aim[0], aim[1], aim[2], q, reach, slant)
+        aim_row(y, aim[0], aim[1], aim[2], q, reach, slant, plain)
         for x in range(width):
             for c in range(3):
                 colour[4 * x + c] = gradient[c, y, x]
             colour[4 * x + 3] = ZERO
         passed[:] = ONE
         for i in range(planes):
-            met[i, b] = scale[i] > 0 and thickness_row(q, slant, gap[i], ranges[i], outside, step[i], count)
+            by = plain if outside > ZERO and i + 1 == planes else slant
+            met[i, b] = scale[i] > 0 and thickness_row(q, by, gap[i], ranges[i], outside, step[i], count)
             if not met[i, b]:
                 continue
             place_row(q, scale[i], offset[i], shape[0], shape[1], first, fx, fy)
@@ -355,5 +243,5 @@ def scatter_planes(out, shape, factors, band, rows, clear, start, stop):
             weight, density, colour, target = weights[i, b], densities[i, b], colours[b], out[i]
             for x in range(width):
                 if weight[x] != ZERO or density[x] != ZERO:
-                    _scatter(target, np.int64(first[x]), row, fx[x], fy[x], colour, np.int64(4 * x), weight[x],
-                             density[x])
+                    scatter(target, np.int64(first[x]), row, (fx[x], fy[x]), colour, np.int64(4 * x),
+                            (weight[x], density[x]))

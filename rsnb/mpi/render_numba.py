@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from rsnb.mpi import render_kernels as kernels
-from rsnb.mpi.planes import PlaneFactors, texel_ranges
+from rsnb.mpi.planes import PUBLISHED_EPSILON, PlaneFactors, texel_ranges
 
 ROWS_A_PART = 16  # forward
 BAND = 64  # rows whose per-sample gradients are held at a time
@@ -35,15 +35,15 @@ class _Job(NamedTuple):
     size: tuple[int, int]
 
 
-def composite_numba(mpi: Tensor, factors: PlaneFactors, size: tuple[int, int], epsilon: float = 0.0,
-                    clamp: bool = False) -> tuple[Tensor, Tensor]:
+def composite_numba(mpi: Tensor, factors: PlaneFactors, size: tuple[int, int],
+                    published: bool = False) -> tuple[Tensor, Tensor]:
     """As `composite_torch`: sums [5, H_t, W_t] and the share of planes in frame [H_t, W_t], float32."""
     shape = tuple(mpi.shape[2:])
-    ranges = texel_ranges(factors, shape, 0.5 if clamp else 0.0)
+    ranges = texel_ranges(factors, shape, 0.5 if published else 0.0)
     single = [part.numpy().astype(np.float32) for part in (factors.rise, factors.gap)]
     job = _Job(shape, (factors.scale.numpy(), factors.offset.numpy(), *single, ranges.numpy()),
                tuple(np.ascontiguousarray(m.numpy()) for m in (factors.to_ray, factors.to_ref, factors.K_ref)),
-               np.float32(epsilon), np.float32(clamp), size)
+               np.float32(PUBLISHED_EPSILON if published else 0.0), np.float32(published), size)
     return _Composite.apply(mpi, job)
 
 

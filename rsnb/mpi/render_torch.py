@@ -18,30 +18,30 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from rsnb.mpi.planes import PlaneSweep, share_in_frame, texel_ranges
+from rsnb.mpi.planes import PUBLISHED_EPSILON, PlaneSweep, share_in_frame, texel_ranges
 
 
-def composite_torch(mpi: Tensor, sweep: PlaneSweep, epsilon: float = 0.0,
-                    clamp: bool = False) -> tuple[Tensor, Tensor]:
+def composite_torch(mpi: Tensor, sweep: PlaneSweep, published: bool = False) -> tuple[Tensor, Tensor]:
     """Sums of w_i times red, green, blue, z depth and 1 over all planes, front to back, and where the planes are met.
 
     Args:
         mpi: [P, 4, H, W].
         sweep: of the target camera.
-        epsilon: added to each factor exp(-tau_i) of the transmittance.
-        clamp: texels beyond the reference frame repeat its border; otherwise they are empty.
+        published: texels beyond the reference frame repeat its border (otherwise they are empty), each factor
+            exp(-tau_i) of the transmittance gets 1e-6 more, and the last gap is along the ray.
 
     Returns:
         sums [5, H_t, W_t] in the precision of `mpi`, differentiable once in `mpi` and the sweep's tensors; and of the
-        planes ahead of the camera the share [H_t, W_t] whose texel lies within the reference frame (if `clamp`, or
-        within half a texel of it, as the published code's integer pixel centres have it).
+        planes ahead of the camera the share [H_t, W_t] whose texel lies within the reference frame (as published:
+        or within half a texel of it).
     """
     fixed = PlaneSweep(*(part.detach() for part in sweep))
     size = tuple(mpi.shape[2:])
     factors = (part.to(mpi.dtype) for part in (sweep.scale, sweep.offset, sweep.rise, sweep.gap, sweep.q, sweep.slant))
-    total = _Composite.apply(mpi, *factors, None if clamp else texel_ranges(fixed, size), epsilon)
+    rules = (None, PUBLISHED_EPSILON) if published else (texel_ranges(fixed, size), 0.0)
+    total = _Composite.apply(mpi, *factors, *rules)
     depth = total[3] * sweep.reach.to(mpi.dtype)
-    return torch.cat([total[:3], depth[None], total[4:]]), share_in_frame(fixed, size, 0.5 if clamp else 0.0)
+    return torch.cat([total[:3], depth[None], total[4:]]), share_in_frame(fixed, size, 0.5 if published else 0.0)
 
 
 class _Composite(torch.autograd.Function):
@@ -100,7 +100,8 @@ class _Composite(torch.autograd.Function):
                 torch.mul(to_tau, step[k], out=to_texels[k, 3])
                 if moving:
                     out.rise[i] = (weight * gradient[3]).sum()
-                    out.along_the_ray(i, to_texels[k, 3] * texels[k, 3])
+                    if ctx.ranges is not None or i + 1 < len(mpi):
+                        out.along_the_ray(i, to_texels[k, 3] * texels[k, 3])
             to_mpi, to_grid = torch.ops.aten.grid_sampler_2d_backward(
                 to_texels, mpi[part], grid, 0, 1, False, [ctx.needs_input_grad[0], moving])
             if ctx.needs_input_grad[0]:
@@ -134,6 +135,8 @@ class _Planes:
         """Grids [G, H_t, W_t, 2] and thicknesses [G, H_t, W_t], 0 where a texel lies beyond the frame."""
         grid = torch.addcmul(self.shift[part], self.normalised, self.scale[part])
         step = self.slant * self.gap[part, None, None]
+        if self.ranges is None and part.stop == len(self.mpi):  # as published: the last gap is along the ray
+            step[-1] = torch.where(self.slant > 0, self.gap[-1], 0)
         for k, i in enumerate(range(part.start, part.stop)):
             self._empty_beyond(i, step[k])
         return grid, step

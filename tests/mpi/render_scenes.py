@@ -65,7 +65,7 @@ def naive_sums(mpi, plane_z, view: MpiCamera, published: bool = False):
         k = i if i + 1 < len(points) else i - 1
         spacing = (points[k + 1] - points[k]).norm(dim=-1)
         if published and i + 1 == len(points):
-            spacing = 1000 * (point / point[..., 2:]).norm(dim=-1) / ray_ref[..., 2]
+            spacing = torch.full_like(spacing, 1000.0)
         inside = torch.ones_like(x) if published else (grid.abs() <= 1).all(dim=-1).to(mpi.dtype)
         kept = torch.exp(-sample[3] * spacing * inside * (point[..., 2] > 0))
         weight = passed * (1 - kept)

@@ -22,7 +22,7 @@ PAST_THE_FIRST = (0.3, -0.2, -3.5)  # the camera stands at about z = 3.5, behind
 
 def sums(mpi, plane_z, view, published=False):
     sweep = plane_sweep(view, plane_z, 1000.0 if published else None)
-    return composite_torch(mpi, sweep, 1e-6 if published else 0.0, published)[0]
+    return composite_torch(mpi, sweep, published)[0]
 
 
 def identity_view():
