@@ -30,7 +30,8 @@ import torch
 from baselines.mpi_original import render_original
 
 from rsnb.geometry import pose_from_heading
-from rsnb.mpi import MpiCamera, RenderOptions, plane_depths, render_mpi
+from rsnb.mpi import MpiCamera, RenderOptions, plane_depths, plane_sweep, render_mpi
+from rsnb.mpi.planes import share_in_frame
 
 PLANES, SIZE, NEAR, FAR = 32, 512, 70.0, 115.0
 ALLOCATORS = {
@@ -40,10 +41,10 @@ ALLOCATORS = {
 }
 # Baseline's wall time over ours, at least: forward, forward + backward.
 PROMISES = {"numba": (20.0, 10.0), "torch": (8.0, 4.0)}
-# What each may differ by from the baseline in float64, within the reference frame, at most. The baseline itself in
-# float32 does not come under these: its texel coordinates are off by some 1e-4 pixels, and the planes are white noise.
-SAME = {"colour, greatest": 2e-5, "depth, relative, greatest": 2e-5, "masks, share of pixels": 1e-4,
-        "gradient of colour, L2": 2e-5, "gradient of sigma, L2": 2e-4}
+# What each may differ by from the baseline in float64, at most: what the baseline itself does in float32, whose texel
+# coordinates are off by some 1e-5 pixels in planes of white noise. The last gap of 1000 makes sigma's gradient stiff.
+SAME = {"colour, greatest": 2e-4, "depth, relative, greatest": 1e-4, "masks, share of pixels": 1e-4,
+        "gradient of colour, L2": 1e-4, "gradient of sigma, L2": 1e-3}
 
 
 def scene() -> tuple[torch.Tensor, torch.Tensor, MpiCamera]:
@@ -90,9 +91,9 @@ def forward_and_backward(planes: torch.Tensor, run, weights: torch.Tensor):
 
 
 def differences(found, wanted, inside: torch.Tensor) -> dict[str, float]:
-    """How far outputs are from the baseline's, on pixels whose whole ray stays in the reference frame.
+    """How far outputs are from the baseline's, on pixels whose whole ray stays between the frame's outer texel centres.
 
-    Outside the baseline's points are those of the frame's border, which ours are not.
+    Beyond those the baseline's points, being resampled, are the border's, and ours are where the ray is.
     """
     def apart(a, b):
         return float((a - b).double().norm() / b.double().norm())
@@ -108,7 +109,7 @@ def measure(repeats: int) -> dict:
     """One allocator setting: parity, then wall and CPU milliseconds of every way, taking turns."""
     mpi, depths, camera = scene()
     todo = ways(mpi, depths, camera)
-    inside = forward(*todo["numba, mended"])[2]
+    inside = share_in_frame(plane_sweep(camera, depths), (SIZE, SIZE), -0.5) == 1
     weights = torch.randn(4, SIZE, SIZE, generator=torch.Generator().manual_seed(1)) * inside
     weights[3] *= 0.01
     exact = forward_and_backward(mpi.double(), todo["original's way"][1], weights)
@@ -144,7 +145,7 @@ def report(setting: str, result: dict) -> list[tuple[str, bool]]:
     for name, facts in result["parity"].items():
         print(f"  {name}: " + ", ".join(f"{key} {value:.1e}" for key, value in facts.items()))
         wrong = [f"{key} {facts[key]:.1e}, allowed {limit:g}" for key, limit in SAME.items() if facts[key] > limit]
-        if wrong and name != "original's way":
+        if wrong:
             lines.append((f"{setting}: {name} renders something else ({'; '.join(wrong)})", False))
     for name, limits in PROMISES.items():
         for kind, limit in zip(("forward", "both"), limits, strict=True):

@@ -38,6 +38,7 @@ class _Job(NamedTuple):
 def composite_numba(mpi: Tensor, factors: PlaneFactors, size: tuple[int, int],
                     published: bool = False) -> tuple[Tensor, Tensor]:
     """As `composite_torch`: sums [5, H_t, W_t] and the share of planes in frame [H_t, W_t], float32."""
+    factors = PlaneFactors(*(part.detach() for part in factors))  # a matrix that asks for gradients passes as it is
     shape = tuple(mpi.shape[2:])
     ranges = texel_ranges(factors, shape, 0.5 if published else 0.0)
     single = [part.numpy().astype(np.float32) for part in (factors.rise, factors.gap)]

@@ -72,6 +72,14 @@ def test_auto_falls_back_to_torch_where_a_pose_asks_for_gradients():
     assert motion.grad.abs().max() > 0
 
 
+def test_cameras_that_ask_for_gradients_render_without_them_too():
+    wanted = render_mpi(smooth_mpi().float(), depths(), camera(), RenderOptions("numba")).rgb
+    asking = camera(K_ref=K_REF.clone().requires_grad_(), ref_to_target=pose().requires_grad_())
+    with torch.no_grad():
+        found = render_mpi(smooth_mpi().float(), depths(), asking, RenderOptions("numba")).rgb
+    assert torch.equal(found, wanted)
+
+
 def test_nan_is_never_hidden():
     for channel in (0, 3):
         mpi = smooth_mpi().float()
