@@ -26,6 +26,7 @@ from rsnb.mpi.planes import plane_depths
 from rsnb.mpi.render import RenderOptions, render_mpi
 from rsnb.mpi.views import MpiFrame, ViewSet, check_range, check_views, depth_range, padded_frame, view_rows, view_set
 from rsnb.scenes import PosedImages
+from rsnb.training.memory import free_bytes
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ def optimise_explicit(views: PosedImages, reference: str, train: Sequence[str],
     check_views(views, reference, train)
     names = nearest_names(views, reference, train, options.nearest)
     frame, depths = (start.frame, start.depths) if start else _frame_and_depths(views, reference, train, options)
-    check_memory(memory_bytes(frame, len(depths)))
+    check_memory(memory_bytes(frame, len(depths)), free_bytes(device))
     views = view_set(views, (reference, *names) if options.learn_reference else names, frame, device)
     if options.exposure:
         views = match_exposure(views, frame, depths)

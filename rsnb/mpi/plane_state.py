@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -57,13 +55,8 @@ def memory_bytes(frame: MpiFrame, planes: int) -> int:
     return TENSORS_HELD * 16 * planes * frame.size[0] * frame.size[1]
 
 
-def check_memory(needed: int, available: int | None = None) -> None:
-    """Raises InputError where more memory is needed than the machine has free (Linux; elsewhere nothing is known)."""
-    if available is None:
-        try:
-            available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        except (ValueError, OSError, AttributeError):
-            return
-    if needed > available:
+def check_memory(needed: int, available: int | None) -> None:
+    """Raises InputError where more bytes are needed than are free; None = nobody knows, and nothing is refused."""
+    if available is not None and needed > available:
         raise InputError(f"the optimisation needs about {needed / 2**30:.1f} GiB and {available / 2**30:.1f} GiB are "
                          "free", where="memory", mend="Lower `planes`, the size of the pictures or `max_pad`")

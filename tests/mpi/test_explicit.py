@@ -177,8 +177,13 @@ def test_memory_is_told_before_it_is_taken(scene, optimised):
     needed = memory_bytes(optimised.frame, 16)
     assert needed == 9 * optimised.mpi.numel() * 4
     check_memory(needed, needed)
+    check_memory(needed, None)
     with pytest.raises(InputError, match="Lower `planes`"):
         check_memory(needed, needed - 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rsnb.mpi.explicit.free_bytes", lambda device: 1000)
+        with pytest.raises(InputError, match="free. Lower `planes`"):
+            optimise_explicit(scene, "0", TRAIN, SHORT)
 
 
 def test_nearest_views(scene):
