@@ -160,7 +160,7 @@ def optimise_explicit(views: PosedImages, reference: str, train: Sequence[str],
     begin = time.perf_counter()
     check_views(views, reference, train)
     names = nearest_names(views, reference, train, options.nearest)
-    frame, depths = (start.frame, start.depths) if start else _frame_and_depths(views, reference, train, options)
+    frame, depths = (start.frame, start.depths) if start else _frame_and_depths(views, reference, names, options)
     check_memory(memory_bytes(frame, len(depths)), free_bytes(device))
     views = view_set(views, (reference, *names) if options.learn_reference else names, frame, device)
     if options.exposure:
@@ -173,11 +173,11 @@ def optimise_explicit(views: PosedImages, reference: str, train: Sequence[str],
                          mend="Lower `planes`, `views_per_step`, the size of the pictures or `max_pad`") from error
 
 
-def _frame_and_depths(views: PosedImages, reference: str, train: Sequence[str],
+def _frame_and_depths(views: PosedImages, reference: str, names: Sequence[str],
                       options: ExplicitOptions) -> tuple[MpiFrame, Tensor]:
     near_far = options.near_far or depth_range(views, reference)
     check_range(*near_far)
-    frame = padded_frame(views, reference, train, near_far, options.max_pad, 2 ** (len(options.steps) - 1))
+    frame = padded_frame(views, reference, names, near_far, options.max_pad, 2 ** (len(options.steps) - 1))
     return frame, plane_depths(*near_far, options.planes)
 
 

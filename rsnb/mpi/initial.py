@@ -65,11 +65,11 @@ def sweep(views: ViewSet, frame: MpiFrame, depths: Tensor, agreeing: float = 0.8
         planes.append(_fill((weight[:, None] * colours).sum(0) / total, count > 0))
         cost = torch.where(chosen, order.values, torch.zeros_like(order.values)).sum(0) / total
         costs.append(torch.where(count >= 2, cost, torch.full_like(cost, math.inf)))
+    # Where fewer than two pictures show a place on a plane, that plane is as likely as the others on average.
     cost = torch.stack(costs)
-    # where fewer than two pictures show a place on a plane, nothing speaks against it: it must not lose to planes that
-    # more pictures show, for at the frame's edge those are wrong
-    least = cost.amin(0)
-    return torch.stack(planes), torch.where(cost.isinf(), torch.where(least.isinf(), 0.0, least), cost)
+    seen = cost.isfinite()
+    mean = torch.where(seen, cost, 0.0).sum(0) / seen.sum(0).clamp_min(1)
+    return torch.stack(planes), torch.where(seen, cost, mean)
 
 
 def _fill(colour: Tensor, known: Tensor) -> Tensor:
