@@ -34,6 +34,8 @@ from rsnb.mpi import MpiCamera, RenderOptions, plane_depths, plane_sweep, render
 from rsnb.mpi.planes import share_in_frame
 
 PLANES, SIZE, NEAR, FAR = 32, 512, 70.0, 115.0
+# Threads of torch that wait, sleep: spinning, they hold up each other whenever the machine has other work.
+WAITING = {"OMP_WAIT_POLICY": "passive"}
 ALLOCATORS = {
     "default": {},
     "freed memory kept": {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "17179869184",
@@ -171,7 +173,7 @@ def main() -> int:
     for setting, variables in ALLOCATORS.items():
         # the allocator reads its settings when a process starts
         done = subprocess.run([sys.executable, __file__, "--one-setting", "--repeats", str(repeats)], check=True,
-                              env=os.environ | variables, stdout=subprocess.PIPE, text=True)
+                              env=os.environ | WAITING | variables, stdout=subprocess.PIPE, text=True)
         results[setting] = json.loads(done.stdout)
         lines += report(setting, results[setting])
     print()
