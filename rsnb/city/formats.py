@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from rsnb.city.options import CityOptions, check_index
@@ -48,4 +47,4 @@ def ensure_format(root: str | Path, name: str, options: CityOptions = CityOption
         return ensure_catalogue(root, CatalogueOptions(city=options, district=index))
     from rsnb.city.write_pairs import PairsOptions, ensure_pairs
 
-    return ensure_pairs(root, replace(PairsOptions(city=options, district=index), layout=name))
+    return ensure_pairs(root, PairsOptions(layout=name, city=options, district=index))

@@ -104,7 +104,7 @@ class PinholeCamera:
 
     def pixel_centres(self, dtype: torch.dtype | None = None, device=None) -> Tensor:
         """[H, W, 2] (column + 0.5, row + 0.5), in the precision and on the device of K unless told otherwise."""
-        return _pixel_centres(self, dtype or self.K.dtype, device or self.K.device)
+        return pixel_centres(self.width, self.height, dtype or self.K.dtype, device or self.K.device)
 
     def rays(self, pixels) -> tuple[Tensor, Tensor]:
         """Origins [..., 3] (all zero) and unit directions [..., 3] of pixels [..., 2], camera frame."""
@@ -151,7 +151,7 @@ class PanoramaCamera:
 
     def pixel_centres(self, dtype: torch.dtype | None = None, device=None) -> Tensor:
         """[H, W, 2] (column + 0.5, row + 0.5), float64 unless told otherwise."""
-        return _pixel_centres(self, dtype or torch.float64, device)
+        return pixel_centres(self.width, self.height, dtype or torch.float64, device)
 
     def rays(self, pixels) -> tuple[Tensor, Tensor]:
         """Origins [..., 3] (all zero) and unit directions [..., 3] of pixels [..., 2], camera frame."""
@@ -204,7 +204,7 @@ class NadirCamera:
 
     def pixel_centres(self, dtype: torch.dtype | None = None, device=None) -> Tensor:
         """[H, W, 2] (column + 0.5, row + 0.5), float64 unless told otherwise."""
-        return _pixel_centres(self, dtype or torch.float64, device)
+        return pixel_centres(self.width, self.height, dtype or torch.float64, device)
 
     def rays(self, pixels) -> tuple[Tensor, Tensor]:
         """Origins [..., 3] in the plane z = 0 and unit directions [..., 3] (all (0, 0, 1)) of pixels [..., 2]."""
@@ -297,9 +297,10 @@ def _check_size(camera) -> None:
         object.__setattr__(camera, name, int(size))
 
 
-def _pixel_centres(camera: Camera, dtype: torch.dtype, device) -> Tensor:
-    columns = torch.arange(camera.width, dtype=dtype, device=device) + 0.5
-    rows = torch.arange(camera.height, dtype=dtype, device=device) + 0.5
+def pixel_centres(width: int, height: int, dtype: torch.dtype = torch.float64, device=None) -> Tensor:
+    """[H, W, 2] (column + 0.5, row + 0.5) of a picture."""
+    columns = torch.arange(width, dtype=dtype, device=device) + 0.5
+    rows = torch.arange(height, dtype=dtype, device=device) + 0.5
     return torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
 
 

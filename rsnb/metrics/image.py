@@ -149,7 +149,7 @@ def ssim_map(a: Tensor, b: Tensor, *, data_range: float = 1.0) -> Tensor:
 
     1 - mean of it is the SSIM loss of the multiplane-image papers. Arguments are tensors [..., C, H, W].
     """
-    return _similarity(*(_blur(x) for x in (a, b, a * a, b * b, a * b)), data_range)
+    return similarity(*(gaussian_blur(x) for x in (a, b, a * a, b * b, a * b)), data_range)
 
 
 def luma(image: Tensor) -> Tensor:
@@ -266,8 +266,18 @@ def one_by_one(batch: Tensor) -> Tensor:
     return batch.reshape(-1, *batch.shape[-3:])
 
 
-def _blur(x: Tensor) -> Tensor:
-    """The Gaussian window over [..., H, W] without padding, one axis after the other: [..., H - 10, W - 10]."""
+def gaussian_blur(x: Tensor, padding: str = "valid") -> Tensor:
+    """The 11 x 11 window of SSIM (sigma 1.5) over [..., H, W], one axis after the other; differentiable.
+
+    Args:
+        x: [..., H, W].
+        padding: "valid" gives [..., H - 10, W - 10], "zero" [..., H, W] with zeros beyond the border.
+
+    Raises:
+        InputError: smaller than the window, where padding is "valid".
+    """
+    if padding == "zero":
+        x = torch.nn.functional.pad(x, (WINDOW // 2,) * 4)
     height, width = x.shape[-2:]
     if min(height, width) < WINDOW:
         raise InputError(f"a picture of {height} x {width} pixels is smaller than the window of SSIM", where="ssim",
@@ -282,7 +292,7 @@ def _blur(x: Tensor) -> Tensor:
     return x
 
 
-def _similarity(mean_a, mean_b, square_a, square_b, product, data_range: float) -> Tensor:
+def similarity(mean_a, mean_b, square_a, square_b, product, data_range: float = 1.0) -> Tensor:
     """Equation 13 of Wang et al. 2004 from the five local means."""
     c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
     means, covariance = mean_a * mean_b, product - mean_a * mean_b
@@ -294,10 +304,10 @@ def _similarity(mean_a, mean_b, square_a, square_b, product, data_range: float) 
 def _masked_ssim_map(a: Tensor, b: Tensor, mask: Tensor, data_range: float) -> tuple[Tensor, Tensor]:
     """Local similarity [C, H - 10, W - 10] from counting pixels only; their share of the weight [1, H - 10, W - 10]."""
     weight = mask.to(a.dtype)
-    share = _blur(weight)
+    share = gaussian_blur(weight)
     safe = share.clamp_min(1e-300)
-    moments = [_blur(weight * x) / safe for x in (a, b, a * a, b * b, a * b)]
-    return _similarity(*moments, data_range), share
+    moments = [gaussian_blur(weight * x) / safe for x in (a, b, a * a, b * b, a * b)]
+    return similarity(*moments, data_range), share
 
 
 def _block_average(image: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rsnb.errors import InputError
+from rsnb.geometry.cameras import pixel_centres
 from rsnb.geometry.homographies import fronto_parallel_homographies, warp_pixels
 from rsnb.geometry.poses import camera_centre, compose, invert, rotation_angle
 from rsnb.mpi.views import check_range, view_rows
@@ -54,19 +55,13 @@ def sample_picture(image: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(inside, samples, torch.zeros_like(samples)), inside
 
 
-def pixel_grid(size: tuple[int, int]) -> Tensor:
-    """Pixel centres [H, W, 2] (x, y), float64."""
-    y, x = (torch.arange(n, dtype=torch.float64) + 0.5 for n in size)
-    return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
-
-
 def warp_by_plane(views: PosedImages, source: str, target: str, z_depth: float) -> Warp:
     """The source picture on the plane z = z_depth of its own camera, seen from the target's."""
     i, j = view_rows(views, [source, target])
     pose = compose(views.world_to_cam[j], invert(views.world_to_cam[i]))
     H = fronto_parallel_homographies(views.K[i], views.K[j], pose, torch.tensor([z_depth], dtype=torch.float64))[0]
     # scaled so that a visible point has a positive third coordinate: the inverse of a homography of ours keeps that
-    pixels = warp_pixels(torch.linalg.inv(H), pixel_grid(views.images.shape[-2:]))
+    pixels = warp_pixels(torch.linalg.inv(H), pixel_centres(*views.images.shape[:-3:-1]))
     image, mask = sample_picture(torch.as_tensor(views.images[i]), pixels)
     return Warp(image.numpy(), mask.numpy(), float(z_depth), source)
 
@@ -123,7 +118,7 @@ def warp_by_depth(views: PosedImages, source: str, target: str, tolerance: float
                          mend="Load them with depth, or leave this baseline out")
     i, j = view_rows(views, [source, target])
     depth = torch.as_tensor(views.z_depth[j], dtype=torch.float64)
-    grid = pixel_grid(depth.shape)
+    grid = pixel_centres(*depth.shape[::-1])
     rays = torch.cat([grid, torch.ones_like(grid[..., :1])], -1) @ torch.as_tensor(np.linalg.inv(views.K[j])).T
     pose = torch.as_tensor(compose(views.world_to_cam[i], invert(views.world_to_cam[j])))
     points = (rays * depth[..., None]) @ pose[:3, :3].T + pose[:3, 3]

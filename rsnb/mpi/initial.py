@@ -14,14 +14,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rsnb.mpi.baselines import pixel_grid, sample_picture
+from rsnb.geometry.cameras import pixel_centres
+from rsnb.mpi.baselines import sample_picture
 from rsnb.mpi.planes import plane_homographies
 from rsnb.mpi.views import MpiFrame, ViewSet
 
 
 def swept_plane(views: ViewSet, frame: MpiFrame, depth: float) -> tuple[Tensor, Tensor]:
     """All pictures as they would lie on the plane z = depth of the frame: [N, 3, H, W], and where they do [N, H, W]."""
-    grid = pixel_grid(frame.size).to(views.images.device)
+    grid = pixel_centres(*frame.size[::-1], device=views.images.device)
     ones = torch.ones_like(grid[..., :1])
     homogeneous = torch.cat([grid, ones], -1)
     colours, seen = [], []

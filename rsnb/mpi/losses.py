@@ -12,26 +12,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from rsnb.metrics.image import K1, K2, KERNEL, WINDOW
-
-C1, C2 = K1**2, K2**2  # samples in 0..1
-
-
-def gaussian_blur(x: Tensor, padding: str = "valid") -> Tensor:
-    """The 11 x 11 window of SSIM (sigma 1.5) over [..., H, W], one axis after the other.
-
-    Args:
-        x: [..., H, W]; at least 11 x 11 where padding is "valid".
-        padding: "valid" gives [..., H - 10, W - 10], "zero" [..., H, W] with zeros beyond the border.
-    """
-    kernel = x.new_tensor(KERNEL)
-    pad = 0 if padding == "valid" else WINDOW // 2
-    flat = x.reshape(-1, 1, *x.shape[-2:])
-    flat = F.conv2d(flat, kernel[None, None, :, None], padding=(pad, 0))
-    flat = F.conv2d(flat, kernel[None, None, None, :], padding=(0, pad))
-    return flat.reshape(*x.shape[:-2], *flat.shape[-2:])
+from rsnb.metrics.image import WINDOW, gaussian_blur, similarity
 
 
 @dataclass(frozen=True)
@@ -40,13 +22,12 @@ class TargetMoments:
 
     image: Tensor
     mean: Tensor
-    variance: Tensor
+    square: Tensor
     padding: str = "valid"
 
     @classmethod
     def of(cls, image: Tensor, padding: str = "valid") -> TargetMoments:
-        mean = gaussian_blur(image, padding)
-        return cls(image, mean, gaussian_blur(image * image, padding) - mean * mean, padding)
+        return cls(image, gaussian_blur(image, padding), gaussian_blur(image * image, padding), padding)
 
 
 def ssim_to(target: TargetMoments, image: Tensor) -> Tensor:
@@ -57,10 +38,7 @@ def ssim_to(target: TargetMoments, image: Tensor) -> Tensor:
     """
     blurred = gaussian_blur(torch.cat([image, image * image, image * target.image]), target.padding)
     mean, square, product = blurred.split(image.shape[0])
-    crossed = mean * target.mean
-    squares = mean * mean + target.mean**2
-    variances = square - mean * mean + target.variance
-    return (2 * crossed + C1) * (2 * (product - crossed) + C2) / ((squares + C1) * (variances + C2))
+    return similarity(mean, target.mean, square, target.square, product)
 
 
 def published_ssim(a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rsnb.errors import InputError
+from rsnb.geometry.intrinsics import scale_intrinsics
 from rsnb.geometry.poses import camera_centre, compose, invert, rotation_angle
 from rsnb.mpi.render import MpiCamera
 from rsnb.scenes import PosedImages
@@ -48,7 +49,8 @@ class MpiFrame:
         if self.size[0] % factor or self.size[1] % factor:
             raise InputError(f"a frame of {self.size[0]} x {self.size[1]} pixels has no level {level}", where="levels",
                              mend=f"Pad it to a multiple of {factor}")
-        return replace(self, K=scaled_intrinsics(self.K, factor), size=(self.size[0] // factor, self.size[1] // factor),
+        return replace(self, K=scale_intrinsics(self.K, (factor, factor), (1, 1)),
+                       size=(self.size[0] // factor, self.size[1] // factor),
                        inset=tuple(round(v / factor) for v in self.inset))
 
     def crop(self, picture):
@@ -82,7 +84,7 @@ class ViewSet:
             return self
         factor = 2**level
         return replace(self, images=F.avg_pool2d(self.images, factor),
-                       K=np.stack([scaled_intrinsics(K, factor) for K in self.K]))
+                       K=scale_intrinsics(self.K, (factor, factor), (1, 1)))
 
     def camera(self, i: int, frame: MpiFrame) -> MpiCamera:
         """What the renderer wants for view i; frame and views must be of one level."""
@@ -100,11 +102,6 @@ def view_set(views: PosedImages, names: Sequence[str], frame: MpiFrame, device=N
     rows = view_rows(views, names)
     poses = compose(views.world_to_cam[rows], invert(frame.world_to_cam))
     return ViewSet(torch.as_tensor(views.images[rows], device=device), np.asarray(views.K)[rows], poses, tuple(names))
-
-
-def scaled_intrinsics(K: np.ndarray, factor: float) -> np.ndarray:
-    """K [3, 3] where pixels are `factor` times as large; exact, since pixel (0, 0) is the picture's corner."""
-    return np.diag([1 / factor, 1 / factor, 1.0]) @ K
 
 
 def view_rows(views: PosedImages, names: Sequence[str]) -> np.ndarray:

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import pytest
 
-from rsnb.city import CityOptions, build_district
+from rsnb.city import CityOptions, build_district, write_catalogue, write_worldstrat
 
 
 @lru_cache(maxsize=8)
@@ -21,3 +21,13 @@ def district():
         return _built(tuple(index), detail, seed)
 
     return get
+
+
+@pytest.fixture(scope="module")
+def quick_district(district):
+    """Writers of a series get the district that other tests built; it lacks the belt, which nothing there looks at."""
+    patch = pytest.MonkeyPatch()
+    for module in (write_catalogue, write_worldstrat):
+        patch.setattr(module, "shared_district", lambda *_, **__: district())
+    yield
+    patch.undo()

@@ -17,12 +17,9 @@ from rsnb.data.stac.windows import read_window
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, district):
-    patch = pytest.MonkeyPatch()
-    patch.setattr(module, "shared_district", lambda *_, **__: district())
+def folder(tmp_path_factory, quick_district):
     options = module.CatalogueOptions(covers=(0.0,), pixels=24, high_pixels=1024, high_resolution_dates=("2022-06-20",))
-    yield module.ensure_catalogue(tmp_path_factory.mktemp("windows"), options)
-    patch.undo()
+    return module.ensure_catalogue(tmp_path_factory.mktemp("windows"), options)
 
 
 def _touched(path, row, col, size) -> int:

@@ -23,7 +23,6 @@ import shapely
 from PIL import Image
 from pystac.validation import validate_dict
 
-from rsnb.city import write_catalogue as module
 from rsnb.city.store import checksums
 from rsnb.city.true_images import truth_image
 from rsnb.city.write_catalogue import CatalogueOptions, ensure_catalogue, write_catalogue
@@ -31,15 +30,6 @@ from rsnb.errors import InputError
 
 SMALL = CatalogueOptions(covers=(0.0, 0.0, 0.2, 1.0, 0.0, 0.1), pixels=96, high_pixels=600,
                          high_resolution_dates=("2022-06-20",))
-
-
-@pytest.fixture(scope="module")
-def quick_district(district):
-    """The writer gets the district that other tests built; it lacks the belt, which nothing here looks at."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr(module, "shared_district", lambda *_, **__: district())
-    yield
-    patch.undo()
 
 
 @pytest.fixture(scope="module")

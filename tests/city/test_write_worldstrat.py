@@ -11,7 +11,6 @@ import pytest
 import rasterio
 from skimage.registration import phase_cross_correlation
 
-from rsnb.city import write_worldstrat as module
 from rsnb.city.store import checksums
 from rsnb.city.true_images import truth_image
 from rsnb.city.write_worldstrat import WorldStratOptions, ensure_worldstrat, write_worldstrat
@@ -21,14 +20,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreference
 SMALL = WorldStratOptions(covers=(0.0, 0.0, 0.3, 1.0, 0.0), hr_pixels=400, n_country=1)
 BANDS = ("coastal", "blue", "green", "red", "rededge1", "rededge2", "rededge3", "nir", "nir08", "nir09", "swir16",
          "swir22")
-
-
-@pytest.fixture(scope="module")
-def quick_district(district):
-    patch = pytest.MonkeyPatch()
-    patch.setattr(module, "shared_district", lambda *_, **__: district())
-    yield
-    patch.undo()
 
 
 @pytest.fixture(scope="module")

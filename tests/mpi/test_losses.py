@@ -10,10 +10,10 @@ import torch
 from torch.nn import functional as F
 
 from rsnb.metrics import ssim
+from rsnb.metrics.image import gaussian_blur
 from rsnb.mpi.losses import (
     TargetMoments,
     edge_aware_smoothness,
-    gaussian_blur,
     photometric_loss,
     published_ssim,
     ssim_to,

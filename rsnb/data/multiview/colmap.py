@@ -14,8 +14,9 @@ import numpy as np
 from rsnb.data.audit import Audit, Finding, picture_fault
 from rsnb.data.multiview.colmap_model import ColmapImage, ColmapModel, read_colmap_model
 from rsnb.data.multiview.pictures import PictureFolder, duplicate_pictures, picture_size, relative_name
-from rsnb.data.multiview.views import PosedViews, scale_intrinsics
+from rsnb.data.multiview.views import PosedViews
 from rsnb.errors import InputError
+from rsnb.geometry.intrinsics import scale_intrinsics
 
 NEAR_FAR = (1.0, 99.0)  # percentiles of the sparse points' depth in each picture: single points are often wrong
 _MODEL_FOLDERS = ("", "sparse/0", "sparse", "colmap", "colmap/sparse/0", "colmap/sparse", "distorted/sparse/0", "model")

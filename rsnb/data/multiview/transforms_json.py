@@ -21,9 +21,10 @@ from rsnb.data.audit import Audit, Finding, picture_fault
 from rsnb.data.multiview.distortion import SPHERICAL, Distortion
 from rsnb.data.multiview.json_fields import number_of, positive_number, read_json
 from rsnb.data.multiview.pictures import PictureFolder, duplicate_pictures, picture_size, relative_name
-from rsnb.data.multiview.views import PosedViews, scale_intrinsics
+from rsnb.data.multiview.views import PosedViews
 from rsnb.errors import InputError
 from rsnb.files import require_file
+from rsnb.geometry.intrinsics import scale_intrinsics
 from rsnb.geometry.poses import invert
 
 PARTS = ("train", "val", "test")

@@ -21,6 +21,7 @@ from rsnb.data.multiview.distortion import (
 from rsnb.data.multiview.pictures import UNREADABLE, read_picture, read_tiff
 from rsnb.errors import InputError
 from rsnb.files import require_file
+from rsnb.geometry.intrinsics import scale_intrinsics
 from rsnb.scenes import Georeference, PosedImages
 
 
@@ -224,11 +225,6 @@ def _straight(K: tuple[float, ...], lens: Distortion, size: tuple[int, int]) -> 
     real = np.reshape(K, (3, 3))
     ideal = ideal_intrinsics(real, lens, size)
     return ideal, source_pixels(real, lens, ideal, size)
-
-
-def scale_intrinsics(K: np.ndarray, size: tuple[float, float], new: tuple[float, float]) -> np.ndarray:
-    """K [3, 3] for the same picture in another number of pixels; exact, as the origin is the picture's corner."""
-    return K * np.array([new[0] / size[0], new[1] / size[1], 1.0])[:, None]
 
 
 def read_depth(path: str | Path, scale: float = 1.0) -> np.ndarray:
