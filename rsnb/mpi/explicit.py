@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -24,6 +24,7 @@ from rsnb.mpi.losses import TargetMoments, edge_aware_smoothness, photometric_lo
 from rsnb.mpi.plane_state import Planes, check_memory, memory_bytes, plane_gaps
 from rsnb.mpi.planes import plane_depths
 from rsnb.mpi.render import RenderOptions, render_mpi
+from rsnb.mpi.result import OptimisedMpi
 from rsnb.mpi.views import MpiFrame, ViewSet, check_range, check_views, depth_range, padded_frame, view_rows, view_set
 from rsnb.scenes import PosedImages
 from rsnb.training.memory import free_bytes
@@ -89,29 +90,10 @@ class ExplicitOptions:
                              mend="Write 'sweep', 'reference' or 'grey'")
 
 
-@dataclass(frozen=True)
-class ExplicitResult:
-    """An optimised multiplane image.
-
-    Attributes:
-        mpi: [P, 4, H, W] float32: colour in 0..1 and sigma per unit length, in the frame.
-        depths: [P] float64.
-        frame: whose pixels the planes have.
-        history: one {"step", "level", "loss", "psnr", "seconds"} a step; psnr of the step's training views.
-        seconds: of everything, start included.
-    """
-
-    mpi: Tensor
-    depths: Tensor
-    frame: MpiFrame
-    history: list[dict[str, float]] = field(default_factory=list)
-    seconds: float = 0.0
-
-
 class LossNotFinite(InputError):
     """The loss became NaN or infinite. `step` says when; `result` holds the last state whose loss was finite."""
 
-    def __init__(self, step: int, result: ExplicitResult):
+    def __init__(self, step: int, result: OptimisedMpi):
         self.step, self.result = step, result
         super().__init__(f"the loss is not finite at step {step}; the last good state is kept", where="explicit stage",
                          mend="Lower the learning rates, and check the pictures and poses")
@@ -134,9 +116,9 @@ def nearest_names(views: PosedImages, reference: str, train: Sequence[str], coun
 
 def optimise_explicit(views: PosedImages, reference: str, train: Sequence[str],
                       options: ExplicitOptions | None = None, *, device: str = "cpu",
-                      start: ExplicitResult | None = None,
-                      on_step: Callable[[int, int, Callable[[], ExplicitResult]], None] | None = None,
-                      ) -> ExplicitResult:
+                      start: OptimisedMpi | None = None,
+                      on_step: Callable[[int, int, Callable[[], OptimisedMpi]], None] | None = None,
+                      ) -> OptimisedMpi:
     """Optimise a multiplane image of a scene.
 
     Args:
@@ -147,10 +129,10 @@ def optimise_explicit(views: PosedImages, reference: str, train: Sequence[str],
         device: torch's.
         start: planes to refine (what a decoder baked, or an earlier result) in their own frame and depths; sweep and
             pyramid are then left out: only the last number of steps is done.
-        on_step: called as on_step(step, total, result_so_far) after every step; the last makes an `ExplicitResult`.
+        on_step: called as on_step(step, total, result_so_far) after every step; the last makes an `OptimisedMpi`.
 
     Returns:
-        `ExplicitResult`. With one seed and one number of threads it is the same to the last digit.
+        `OptimisedMpi`. With one seed and one number of threads it is the same to the last digit.
 
     Raises:
         InputError: bad poses, split or range; too little memory.
@@ -194,7 +176,7 @@ class _Run:
         self.queue: list[int] = []
         self.rendering = RenderOptions(backend=options.backend, mask_share=options.mask_share)
 
-    def coarse_to_fine(self) -> ExplicitResult:
+    def coarse_to_fine(self) -> OptimisedMpi:
         planes, swept = None, None
         for level in reversed(range(len(self.options.steps))):
             views, frame = self.views.at_level(level), self.frame.at_level(level)
@@ -206,7 +188,7 @@ class _Run:
             self.level(planes, views, frame, level)
         return self.result(planes, self.frame)
 
-    def refine(self, start: Tensor) -> ExplicitResult:
+    def refine(self, start: Tensor) -> OptimisedMpi:
         expected = (len(self.depths), 4, *self.frame.size)
         if tuple(start.shape) != expected:
             raise InputError(f"the planes have shape {tuple(start.shape)}, their frame and depths {expected}",
@@ -305,6 +287,6 @@ class _Run:
         return chosen
 
     @torch.no_grad()
-    def result(self, planes: Planes, frame: MpiFrame) -> ExplicitResult:
-        return ExplicitResult(planes.mpi()[0].detach().clone(), self.depths, frame, list(self.history),
-                              time.perf_counter() - self.begin)
+    def result(self, planes: Planes, frame: MpiFrame) -> OptimisedMpi:
+        return OptimisedMpi(planes.mpi()[0].detach().clone(), self.depths, frame, list(self.history),
+                            time.perf_counter() - self.begin, self.rendering)

@@ -93,7 +93,7 @@ class ViewSet:
 
 def mpi_camera(frame: MpiFrame, K, ref_to_target, size: tuple[int, int], device=None) -> MpiCamera:
     """A camera for the renderer, float64 on the device."""
-    matrices = (torch.as_tensor(np.asarray(m), dtype=torch.float64, device=device) for m in (frame.K, K, ref_to_target))
+    matrices = (torch.tensor(np.asarray(m), dtype=torch.float64, device=device) for m in (frame.K, K, ref_to_target))
     return MpiCamera(*matrices, size)
 
 
