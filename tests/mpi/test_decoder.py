@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from rsnb.data.weights.immpi import convert_decoder, convert_immpi, decoder_table
-from rsnb.data.weights.trunks import resnet18_table
+from rsnb.data.weights.trunks import resnet_table
 from rsnb.errors import InputError
 from rsnb.mpi.decoder import Decoder
 from rsnb.mpi.encoder import Encoder
@@ -156,7 +156,7 @@ def test_the_plane_count_is_free_after_training(plane_code, free):
 def test_a_whole_published_checkpoint_loads_strictly():
     rng = np.random.default_rng(5)
     encoder = {key: rng.normal(0, 0.1, row.shape).astype(np.float32)
-               for key, row in resnet18_table("encoder.").items()}
+               for key, row in resnet_table("resnet18", "encoder.").items()}
     checkpoint = {"epoch": 499, "feature_generator": {k: torch.from_numpy(v) for k, v in encoder.items()},
                   "mpi_generator": {f"module.{k}": v.float() for k, v in published_state().items()}, "optimizer": {}}
     state = convert_immpi(checkpoint)

