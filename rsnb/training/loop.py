@@ -34,12 +34,14 @@ class Trained:
         optimiser: of torch.
         schedule: of learning rates, stepped once after each step; or None.
         generators: torch or numpy generators, besides the global ones, that the steps draw from.
+        records: what `after_step` writes down (validations, say): rows of numbers and texts, brought back in place.
     """
 
     model: nn.Module
     optimiser: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler | None = None
     generators: Mapping[str, Generator] = field(default_factory=dict)
+    records: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,7 @@ class _Run:
         if trained.schedule is not None:
             trained.schedule.load_state_dict(state["schedule"])
         restore_random_state(state["random"], trained.generators)
+        trained.records[:] = state.get("records", [])
         self.done = self.resumed_at = self.saved_at = state["step"]
         self.terms, self.spent = state["terms"], state["seconds"]
 
@@ -192,7 +195,7 @@ class _Run:
             "seconds": self.seconds(), "model": trained.model.state_dict(),
             "optimiser": trained.optimiser.state_dict(),
             "schedule": None if trained.schedule is None else trained.schedule.state_dict(),
-            "random": random_state(trained.generators)})
+            "random": random_state(trained.generators), "records": list(trained.records)})
         self.saved_at = self.done
 
     def look(self) -> None:

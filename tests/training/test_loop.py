@@ -77,6 +77,27 @@ def test_resumed_at_any_step_is_never_interrupted_to_the_last_digit(tmp_path, k)
         assert torch.equal(a, b)
 
 
+def test_records_of_after_step_come_back_as_far_as_the_checkpoint_goes(tmp_path):
+    """Noted after every second step; the checkpoint is of step 6, so what was noted at 8 is written anew."""
+    path, kept = tmp_path / "run.ckpt", []
+    for last in (9, 11):
+        trained, step = training()
+
+        def note(done, terms, seconds, trained=trained, last=last):
+            if done == 9 == last:
+                raise KeyboardInterrupt
+            if done % 2 == 0:
+                trained.records.append({"step": done, "loss": terms["loss"]})
+
+        try:
+            history = train(step, trained, options(checkpoint=path, save_every=3), note)
+        except KeyboardInterrupt:
+            kept = list(trained.records)
+    assert [row["step"] for row in kept] == [2, 4, 6, 8]
+    assert history.resumed_at == 6 and [row["step"] for row in trained.records] == [2, 4, 6, 8, 10]
+    assert trained.records == [{"step": k, "loss": history.terms["loss"][k - 1]} for k in (2, 4, 6, 8, 10)]
+
+
 def test_without_the_random_states_it_would_be_another_training(tmp_path, monkeypatch):
     """The test above can fail: leave out what brings the generators back, and it does."""
     trained, step = training()
