@@ -21,6 +21,7 @@ _HOME = {
     "luma": "image",
     "sharpness_difference": "image",
     "lpips_distance": "perceptual",
+    "Perceptual": "perceptual",
     "depth_errors": "depth",
     "height_errors": "depth",
     "angular_error": "depth",

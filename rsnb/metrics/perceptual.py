@@ -67,6 +67,41 @@ def lpips_distance(a, b, net: str = "alex", *, trunk: str | Path | None = None, 
     return mean_or_each(np.array(values).reshape(shape[:-3]), per_image)
 
 
+class Perceptual:
+    """LPIPS with gradients, for losses: the features of a target are computed once and kept by the caller.
+
+    Args:
+        net, trunk: as for `lpips_distance`.
+        device: where the pictures are.
+        where: said in the error.
+
+    Raises:
+        InputError: the package or its trunk cannot be had; says to set the weight of this term to 0.
+    """
+
+    def __init__(self, net: str = "vgg", *, trunk: str | Path | None = None, device="cpu", where: str = "Perceptual"):
+        try:
+            self.model = _model(net, str(torch.device(device)), None if trunk is None else str(trunk))
+        except InputError as error:
+            raise InputError(f"the loss has an LPIPS term, and {error}", where=where,
+                             mend="Or set the weight of that term to 0") from error
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """Five maps [1, C, h, w], each pixel of unit length (or 0), of a picture [3, H, W].
+
+        Args:
+            image: -1..1, the network's own range (2 x - 1 of a picture x in 0..1); at least 16 x 16 pixels.
+        """
+        maps = self.model.net(self.model.scaling_layer(image[None]))
+        # `normalize_tensor` of the package has no gradient where all channels are 0; the norm's is 0 there
+        return [x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + 1e-10) for x in maps]
+
+    def distance(self, features: list[Tensor], others: list[Tensor]) -> Tensor:
+        """[] LPIPS between two pictures, by their features."""
+        layers = zip(self.model.lins, features, others, strict=True)
+        return torch.stack([lin((a - b) ** 2).mean() for lin, a, b in layers]).sum()
+
+
 @lru_cache(maxsize=4)
 def _model(net: str, device: str, trunk: str | None):
     """`lpips.LPIPS` with the true trunk in it, on the device."""
