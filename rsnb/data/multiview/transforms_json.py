@@ -77,7 +77,8 @@ def read_transforms_json(root: str | Path, images: str | Path | None = None) -> 
         name=f"transforms.json {base.name}", names=tuple(name for name, _, _ in kept),
         image_paths=tuple(path for _, _, path in kept), K=np.array([K for K, _ in cameras]).reshape(-1, 3, 3),
         world_to_cam=np.array(poses).reshape(-1, 4, 4), sizes=np.array(sizes).reshape(-1, 2),
-        distortion=tuple(lens for _, lens in cameras), splits=_splits(kept), skipped=skipped)
+        distortion=tuple(lens for _, lens in cameras), splits=_splits(kept), skipped=skipped,
+        convention="opengl_c2w")
 
 
 def _files(root: Path) -> list[tuple[Path, str | None]]:

@@ -48,6 +48,7 @@ class PosedViews:
         georeference: place of the world's coordinates on Earth.
         points: [P, 3] float64 sparse points in the world, or None; points_rgb: [P, 3] uint8.
         notes: what a reader of the data set should know.
+        convention: what the matrices in the files were taken for, see `conventions`; `world_to_cam` is always OpenCV's.
     """
 
     name: str
@@ -68,6 +69,7 @@ class PosedViews:
     points: np.ndarray | None = None
     points_rgb: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    convention: str = "opencv_w2c"
 
     def __post_init__(self):
         n = len(self.names)
