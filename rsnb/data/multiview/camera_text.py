@@ -10,6 +10,7 @@
 
 Numbers are separated by commas (LEVIR-NVS as shipped), by blanks (WHU MVS, and LEVIR-NVS in its README), or both. The
 word on a heading line may be any. K is moved by half a pixel on the way in and out, to this project's centres at +0.5.
+`mvsnet` reads the other files of this look, whose second depth is an interval.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def read_camera(path: str | Path, need_depth: bool = True) -> TextCamera:
     path = require_file(path, "camera file")
     lines = _lines(path)
     extrinsic, first = _block(path, lines, "extrinsic", 4, 4)
-    _check_extrinsic(path, extrinsic, first)
+    check_rotation(path, extrinsic, first)
     K, first = _block(path, lines, "intrinsic", 3, 3)
     if not (K[0, 0] > 0 and K[1, 1] > 0 and np.allclose(K[2], [0, 0, 1], atol=1e-6) and abs(K[1, 0]) < 1e-6):
         raise InputError(f"the intrinsic {K.tolist()} is no pinhole matrix", where=path, line=first,
@@ -143,7 +144,12 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _check_extrinsic(path: Path, extrinsic: np.ndarray, first: int) -> None:
+def check_rotation(path: Path, extrinsic: np.ndarray, first: int) -> None:
+    """Refuse a matrix [4, 4] that is no rigid motion; `first` is its first line in the file.
+
+    Raises:
+        InputError: naming what it looks like: transposed, mirrored, scaled.
+    """
     if not np.allclose(extrinsic[3], [0, 0, 0, 1], atol=1e-6):
         what = "looks transposed" if np.allclose(extrinsic[:, 3], [0, 0, 0, 1], atol=1e-6) else "is not 0 0 0 1"
         raise InputError(f"the last row of the extrinsic, {extrinsic[3].tolist()}, {what}", where=path, line=first + 3,
@@ -169,8 +175,13 @@ def _depths(path: Path, lines: list, needed: bool) -> tuple[float, float] | None
     if not needed:
         cells = _numbers(text)
         return tuple(float(c) for c in cells) if len(cells) == 2 and all(map(_is_number, cells)) else None
+    if len(_numbers(text)) in (3, 4):
+        raise InputError(f"the line of depths has {len(_numbers(text))} numbers, expected 2", where=path, line=line,
+                         mend="Depths with an interval are MVSNet's: read the scene with format='mvsnet'")
     near, far = _row(path, line, text, 2, "the line of depths")
     if not 0 < near < far:
         raise InputError(f"the depths are {near} and {far}", where=path, line=line,
-                         mend="The least comes first, and both are above 0: z in this camera")
+                         mend="The least comes first, and both are above 0: z in this camera"
+                              + ("; if the second is the interval between depths, read the scene with format='mvsnet'"
+                                 if 0 < far <= near else ""))
     return near, far

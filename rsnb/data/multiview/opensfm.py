@@ -63,7 +63,7 @@ def read_opensfm(root: str | Path, images: str | Path | None = None, reconstruct
     skipped = {name: "there is no such picture" for name, picture in found.items() if picture is None}
     names = [name for name, picture in found.items() if picture is not None]
     sizes = {name: picture_size(found[name]) for name in names}
-    cameras = [_camera(whole, shots[name], sizes[name], path, name) for name in names]
+    cameras = [shot_camera(whole, shots[name], sizes[name], path, name) for name in names]
     points, rgb = _points(whole.get("points", {}), path)
     views = PosedViews(
         name=f"OpenSfM {path.parent.name}", names=tuple(names), image_paths=tuple(found[name] for name in names),
@@ -117,8 +117,18 @@ def _pictures(path: Path, root: Path, images: str | Path | None) -> PictureFolde
     return PictureFolder(folders)
 
 
-def _camera(whole: dict, shot: dict, size: tuple[int, int], path: Path, name: str):
-    """K [3, 3] for the picture as it is on the disk, and its lens."""
+def shot_camera(whole: dict, shot: dict, size: tuple[int, int], path: Path, name: str):
+    """K [3, 3] for the picture as it is on the disk, and its lens (None without one).
+
+    Args:
+        whole: holds "cameras".
+        shot: holds "camera", a key of those.
+        size: (width, height) of the file.
+        path, name: of the JSON file and the shot, for messages.
+
+    Raises:
+        InputError: a camera that is not listed or has no focal length, a picture of another shape.
+    """
     camera = whole.get("cameras", {}).get(str(shot.get("camera")))
     if camera is None:
         raise InputError(f"shot {name} has camera {shot.get('camera')!r}, which is not listed", where=path,
@@ -231,7 +241,7 @@ def audit(root: str | Path) -> Audit:
             if fault:
                 findings.append(Finding(fault[0], relative_name(picture, root), fault[1]))
             else:
-                _camera(whole, shot, picture_size(picture), path, name)
+                shot_camera(whole, shot, picture_size(picture), path, name)
             _pose(shot, path, name)
         except InputError as error:
             findings.append(Finding("value", relative_name(path, root), error.what))
