@@ -57,6 +57,8 @@ class LoopOptions:
         check_every: steps between looks at the loss. On a GPU each look waits for it; a larger number lets it run on.
         description: of the progress bar; an empty text hides it.
         when_memory_runs_out: the mend of that error: which parameter to lower.
+        seconds: wall time, that before a resume included, after which the training ends as if its steps were done,
+            after at least one step more; None = no limit. The checkpoint is written, and can be gone on from.
     """
 
     steps: int
@@ -67,6 +69,7 @@ class LoopOptions:
     check_every: int = 1
     description: str = "training"
     when_memory_runs_out: str = "Lower the size of the pictures or the number of planes"
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ def _advance(step: Step, run: _Run, after_step) -> None:
             if trained.schedule is not None:
                 trained.schedule.step()
             run.done += 1
-            last = run.done == options.steps
+            last = run.done == options.steps or (options.seconds is not None and run.seconds() >= options.seconds)
             if last:
                 run.look()
             bar.update(1)
@@ -133,6 +136,8 @@ def _advance(step: Step, run: _Run, after_step) -> None:
                     after_step(run.done, {name: values[-1] for name, values in run.terms.items()}, run.seconds())
             if last or (options.save_every and run.done % options.save_every == 0):
                 run.save()
+            if last:
+                return
 
 
 class _Run:

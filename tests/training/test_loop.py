@@ -219,6 +219,18 @@ def test_hooks_see_each_step_and_the_bar_shows_the_loss(capsys):
     assert "a bar" in capsys.readouterr().err
 
 
+def test_time_that_is_up_ends_it_and_more_time_goes_on(tmp_path):
+    path = tmp_path / "run.ckpt"
+    trained, step = training()
+    short = train(step, trained, options(checkpoint=path, seconds=0.0, check_every=5))
+    assert len(short.terms["loss"]) == 1 and load_checkpoint(path)["step"] == 1
+    trained, step = training()
+    resumed = train(step, trained, options(checkpoint=path))
+    assert resumed.resumed_at == 1 and len(resumed.terms["loss"]) == 11
+    trained, step = training()
+    assert train(step, trained, options(seconds=3600.0)).terms == resumed.terms
+
+
 def test_it_runs_without_tqdm(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "tqdm.auto", None)
     trained, step = training()
