@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,7 +11,8 @@ from PIL import Image
 
 from rsnb.scenes import SemanticClass, TexturedMesh
 from rsnb.viewers import colours
-from rsnb.viewers.style import INK, MUTED, PALETTE, as_jpeg, draw_image, subplots
+from rsnb.viewers.style import INK, MUTED, PALETTE, draw_image, subplots
+from rsnb.viewers.twins import display_with_twin
 
 METHOD_COLOURS = {"mesh": PALETTE["baseline"], "recoloured": PALETTE["accent"], "IBR": PALETTE["ours"],
                   "field": PALETTE["ours2"]}
@@ -176,16 +175,8 @@ def show_mesh(mesh: TexturedMesh, twin: np.ndarray, max_faces: int = 5000) -> No
 
     Both travel in one output: a front end that can draw plotly does, everything else shows the picture.
     """
-    from IPython.display import display
-
-    png = io.BytesIO()
-    Image.fromarray((np.clip(np.moveaxis(twin, 0, -1), 0, 1) * 255 + 0.5).astype(np.uint8)).save(png, format="PNG")
-    bundle = {
-        "application/vnd.plotly.v1+json": mesh_figure(mesh, max_faces).to_plotly_json(),
-        "image/jpeg": base64.b64encode(as_jpeg(png.getvalue())).decode(),
-        "text/plain": f"{mesh.name}: {len(mesh.faces):,} faces",
-    }
-    display(_plain_json(bundle), raw=True)
+    display_with_twin({"application/vnd.plotly.v1+json": mesh_figure(mesh, max_faces).to_plotly_json()}, twin,
+                      f"{mesh.name}: {len(mesh.faces):,} faces")
 
 
 def mesh_figure(mesh: TexturedMesh, max_faces: int = 5000):
@@ -249,15 +240,3 @@ def face_colours(mesh: TexturedMesh) -> np.ndarray:
         row = np.clip(((1 - uv[:, 1]) * 16).astype(int), 0, 15)
         colour[chosen] = small[row, np.clip((uv[:, 0] * 16).astype(int), 0, 15)] * material.rgb
     return np.clip(colour, 0, 1)
-
-
-def _plain_json(value):
-    """numpy arrays and scalars inside a plotly figure as plain lists and numbers."""
-    if isinstance(value, dict):
-        return {key: _plain_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain_json(item) for item in value]
-    if isinstance(value, np.ndarray):
-        return np.round(value, 3).tolist() if value.dtype.kind == "f" else value.tolist()
-    return value.item() if isinstance(value, np.generic) else value
-
