@@ -17,5 +17,17 @@ _HOME = {
     "label_colours": "colours",
     "normal_colours": "colours",
     "show_mesh": "mesh",
+    "view_comparison": "mpi",
+    "layer_strip": "mpi",
+    "depth_panel": "mpi",
+    "psnr_curves": "scores",
+    "score_bars": "scores",
+    "camera_map": "scene_map",
+    "show_planes": "mpi_interactive",
+    "planes_picture": "mpi_interactive",
+    "PlanesLook": "mpi_interactive",
+    "view_slider": "slider",
+    "compare_slider": "slider",
+    "live_view": "slider",
 }
 __getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)
