@@ -38,6 +38,8 @@ _HOME = {
     "score_result": "scene_scores",
     "score_baselines": "scene_scores",
     "gains": "scene_scores",
+    "Split": "splits",
+    "choose_split": "splits",
     "score_view": "evaluation",
     "mean_scores": "evaluation",
     "mean_and_sd": "evaluation",

@@ -113,7 +113,6 @@ def test_other_spellings(tmp_path):
     (SPLIT.replace("10\n001", "11\n000 001", 1), "lists the reference view 000 for train"),
     ("2\n1 2\n2\n3,4\n", r"not those of the published odd-even rule"),
     ("10\n" + SPLIT.split("\n")[1] + "\n", r"1 list\(s\), two are needed"),
-    (SPLIT.replace("020", "021"), r"not there for test: \[21\]"),
 ])
 def test_what_is_odd_about_a_split_is_noted(root, text, note):
     (root / "view_split.txt").write_text(text)
@@ -122,6 +121,15 @@ def test_what_is_odd_about_a_split_is_noted(root, text, note):
     assert "000" not in views.splits["train"] + views.splits["test"]
     if "odd-even rule;" not in note and text.startswith("2"):
         assert views.splits["train"] == ("001", "002") and views.splits["test"] == ("003", "004")
+
+
+def test_a_split_may_name_published_views_that_are_absent_but_no_others(root):
+    (root / "scene_000" / "Images" / "020.png").unlink()
+    views = read_levir_nvs(root)
+    assert any(re.search(r"not there for test: \[20\]", note) for note in views.notes)
+    (root / "view_split.txt").write_text(SPLIT.replace("018", "021"))
+    with pytest.raises(InputError, match=r"view_split.txt, line 4: the test list names view 021, which is not there"):
+        read_levir_nvs(root)
 
 
 def test_view_split_grammar(tmp_path):

@@ -15,6 +15,7 @@ it is handed out on Google Drive without checksums. The scenes' unit is not the 
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,6 +39,7 @@ from rsnb.errors import InputError
 from rsnb.files import require_file
 
 REFERENCE = 0
+PUBLISHED = range(21)  # ids of the data set: one of these may be absent from a part of it, another is a mistake
 FEW_SHOT = (1, 8, 15)  # train ids of the three-view protocol of later papers (TriDF, DIBR-GS); the other 17 test
 _FORMAT = SceneFormat(depth_suffixes=(".tiff", ".tif"), depth_scale=1.0, size=(512, 512))
 
@@ -59,7 +61,8 @@ def read_levir_nvs(root: str | Path, scene: str | int | None = None) -> PosedVie
         else by the rule), "few_shot_train" and "few_shot_test".
 
     Raises:
-        InputError: no such scene, or a camera, split or track file that is wrong.
+        InputError: no such scene; a camera, split or track file that is wrong; a split that names a view which is
+            neither there nor one of the published ones.
     """
     folder = find_scene(root, scene)
     views = read_scene(folder, "LEVIR-NVS", _FORMAT)
@@ -108,6 +111,12 @@ def read_view_split(path: str | Path) -> tuple[tuple[int, ...], ...]:
     return tuple(lists)
 
 
+def _line_of(path: Path, view: int) -> int | None:
+    """The line of a split file that names a view."""
+    lines = enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1)
+    return next((number for number, text in lines if re.search(rf"(?<!\d)0*{view}(?!\d)", text)), None)
+
+
 def _split_file(scene: Path) -> Path | None:
     """`view_split.txt` of the root or the scene, whichever is nearer."""
     return next((path for folder in (scene, scene.parent) if (path := folder / "view_split.txt").is_file()), None)
@@ -122,6 +131,12 @@ def _splits(names: tuple[str, ...], path: Path | None) -> tuple[dict[str, tuple[
     if len(lists) >= 2:
         for part, ids in zip(("train", "test"), lists, strict=False):
             absent = sorted(set(ids) - set(by_id))
+            unknown = [i for i in absent if i not in PUBLISHED]
+            if unknown:
+                raise InputError(f"the {part} list names view {unknown[0]:03d}, which is not there", where=path,
+                                 line=_line_of(path, unknown[0]),
+                                 mend="Take it out of the list and correct the count, or remove the file: the odd-even "
+                                      "rule then splits the views")
             if absent:
                 notes.append(f"view_split.txt names views that are not there for {part}: {absent}")
             if REFERENCE in ids:
