@@ -69,7 +69,8 @@ class RenderOptions:
 
     Attributes:
         backend: "torch" (any device and precision; gradients for the planes' content, poses, intrinsics and depths),
-            "numba" (CPU, float32, gradients for the content only), or "auto": the fastest that can do what is asked.
+            "numba" (CPU, float32, gradients for the content only), "triton" (the same on a CUDA GPU), or "auto": the
+            fastest that can do what is asked. Gradients of "triton" differ in the last digits from run to run.
         published: as the published code: texels beyond the reference frame repeat its border, a pixel is valid where
             one plane is, 1e-6 is added to each factor of the transmittance, and the last spacing is 1000 along the ray.
         background: colour behind the last plane.
@@ -78,16 +79,16 @@ class RenderOptions:
         last_gap: thickness of the last plane along the reference axis, unit of the poses; None repeats the gap before.
     """
 
-    backend: Literal["auto", "torch", "numba"] = "auto"
+    backend: Literal["auto", "torch", "numba", "triton"] = "auto"
     published: bool = False
     background: tuple[float, float, float] = (0.0, 0.0, 0.0)
     mask_share: float = 1.0
     last_gap: float | None = None
 
     def __post_init__(self):
-        if self.backend not in ("auto", "torch", "numba"):
+        if self.backend not in ("auto", "torch", "numba", "triton"):
             raise InputError(f"{self.backend!r} is no renderer", where="RenderOptions.backend",
-                             mend="Use 'auto', 'torch' or 'numba'")
+                             mend="Use 'auto', 'torch', 'numba' or 'triton'")
         if not 0 < self.mask_share <= 1:
             raise InputError(f"a share of {self.mask_share}", where="RenderOptions.mask_share",
                              mend="Give a number above 0, at most 1")
@@ -131,7 +132,13 @@ def render_mpi(mpi: Tensor, depths, camera: MpiCamera, options: RenderOptions | 
     if mpi.ndim != 4 or mpi.shape[1] != 4 or len(depths) != len(mpi) or min(mpi.shape[2:]) < 2:
         raise InputError(f"a multiplane image of shape {tuple(mpi.shape)} with {len(depths)} depths",
                          where="render_mpi", mend="Give [P, 4, H, W] with P depths, H and W at least 2")
-    (red_green_blue, weighted, alpha), share = _composite(mpi, depths, camera, options)
+    last_gap = PUBLISHED_LAST_GAP if options.published and options.last_gap is None else options.last_gap
+    backend = _choose(mpi, depths, camera, options.backend)
+    if backend == "triton":
+        from rsnb.mpi.render_triton import render_triton
+
+        return MpiRendering(*render_triton(mpi, depths, camera, options, last_gap))
+    (red_green_blue, weighted, alpha), share = _composite(mpi, depths, camera, options.published, last_gap, backend)
     depth = weighted / (alpha + DEPTH_EPSILON if options.published else alpha.clamp(min=DEPTH_EPSILON))
     if any(options.background):
         behind = alpha.new_tensor(options.background)[:, None, None]
@@ -140,31 +147,50 @@ def render_mpi(mpi: Tensor, depths, camera: MpiCamera, options: RenderOptions | 
     return MpiRendering(red_green_blue, depth, alpha, mask)
 
 
-def _composite(mpi: Tensor, depths: Tensor, camera: MpiCamera, options: RenderOptions):
+def _composite(mpi: Tensor, depths: Tensor, camera: MpiCamera, published: bool, last_gap: float | None, backend: str):
     """Sums of w_i times colour [3, H, W], z depth [H, W] and 1 [H, W], and the share of planes in frame [H, W]."""
-    last_gap = PUBLISHED_LAST_GAP if options.published and options.last_gap is None else options.last_gap
-    moving = torch.is_grad_enabled() and any(
-        part.requires_grad for part in (depths, camera.K_ref, camera.K_target, camera.ref_to_target))
-    fits = mpi.device.type == "cpu" and mpi.dtype == torch.float32 and not moving
-    if options.backend == "numba" and not fits:
-        raise InputError("the numba renderer works on the CPU, in float32, and has no gradients for poses or depths",
-                         where="RenderOptions.backend", mend="Use backend='torch' or 'auto'")
-    if fits and (options.backend == "numba" or (options.backend == "auto" and _numba_is_there())):
+    if backend == "numba":
         from rsnb.mpi.render_numba import composite_numba
 
         with torch.no_grad():
             factors = plane_factors(camera, depths, last_gap)
-        sums, share = composite_numba(mpi, factors, tuple(camera.size), options.published)
+        sums, share = composite_numba(mpi, factors, tuple(camera.size), published)
     else:
         sweep = PlaneSweep(*(part.to(mpi.device) for part in plane_sweep(camera, depths, last_gap)))
-        sums, share = composite_torch(mpi, sweep, options.published)
+        sums, share = composite_torch(mpi, sweep, published)
     return (sums[:3], sums[3], sums[4]), share
 
 
+def _choose(mpi: Tensor, depths: Tensor, camera: MpiCamera, asked: str) -> str:
+    """The backend to take; InputError where the one that is asked for cannot do it."""
+    moving = torch.is_grad_enabled() and any(
+        part.requires_grad for part in (depths, camera.K_ref, camera.K_target, camera.ref_to_target))
+    on_gpu = mpi.device.type == "cuda"
+    compiled = mpi.dtype == torch.float32 and not moving
+    if asked == "auto":
+        fastest = "triton" if on_gpu else "numba"
+        return fastest if compiled and (on_gpu or mpi.device.type == "cpu") and _is_there(fastest) else "torch"
+    if asked == "numba" and not (compiled and mpi.device.type == "cpu"):
+        raise InputError("the numba renderer works on the CPU, in float32, and has no gradients for poses or depths",
+                         where="RenderOptions.backend", mend="Use backend='torch' or 'auto'")
+    if asked == "triton" and not (compiled and _is_there("triton") and (on_gpu or _triton_interprets())):
+        raise InputError("the triton renderer needs the package triton, works on a CUDA GPU, in float32, and has no "
+                         "gradients for poses or depths", where="RenderOptions.backend",
+                         mend="Use backend='torch' or 'auto'")
+    return asked
+
+
 @cache
-def _numba_is_there() -> bool:
+def _is_there(package: str) -> bool:
     try:
-        import numba  # noqa: F401
+        __import__(package)
     except ImportError:
         return False
     return True
+
+
+def _triton_interprets() -> bool:
+    """Triton's interpreter runs kernels on the CPU, for tests."""
+    import triton
+
+    return bool(triton.knobs.runtime.interpret)

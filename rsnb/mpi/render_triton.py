@@ -20,11 +20,12 @@ from rsnb.mpi.planes import plane_factors
 
 # Target pixels of one program, and its warps: one thread a pixel, whose four channels are one load of 16 bytes.
 TILES = tuple(({"TILE_X": x, "TILE_Y": y}, warps) for x, y, warps in ((32, 4, 4), (64, 2, 4), (32, 8, 8), (32, 2, 2)))
+INTERPRETER_TILE = {"TILE_X": 32, "TILE_Y": 32}  # it is slow by the program, not by the pixel
 INTERPRETED = bool(triton.knobs.runtime.interpret)
 
 
 def _tuned(kernel, key: list[str], **more):
-    """Tiles are chosen by trying each, once a process and way of use; the interpreter takes the first."""
+    """Tiles are chosen by trying each, once a process and way of use; the interpreter has its own."""
     if INTERPRETED:
         return kernel
     configs = [triton.Config(tile, num_warps=warps) for tile, warps in TILES]
@@ -77,7 +78,7 @@ class _Composite(torch.autograd.Function):
             _forward[_grid(job.size)](
                 mpi, job.factors, job.camera, job.background, rgb, depth, alpha, mask, before, job.least_share,
                 job.first, planes, height, width, *job.size, PUBLISHED=job.published, CHANNELS_LAST=last, KEEP=keep,
-                **_tile())
+                **_how())
         ctx.save_for_backward(mpi, depth, alpha, before)
         ctx.job = job
         mask = mask.view(torch.bool)
@@ -95,7 +96,7 @@ class _Composite(torch.autograd.Function):
             _backward[_grid(job.size)](
                 mpi, job.factors, job.camera, job.background, to_rgb.contiguous(), to_depth.contiguous(),
                 to_alpha.contiguous(), depth, alpha, before, gradient, job.first, planes, height, width, *job.size,
-                PUBLISHED=job.published, CHANNELS_LAST=last, **_tile())
+                PUBLISHED=job.published, CHANNELS_LAST=last, **_how())
         return gradient, None
 
 
@@ -103,9 +104,9 @@ def _grid(size: tuple[int, int]):
     return lambda chosen: (triton.cdiv(size[1], chosen["TILE_X"]), triton.cdiv(size[0], chosen["TILE_Y"]))
 
 
-def _tile() -> dict[str, int]:
-    """The interpreter is not tuned, and needs to be told."""
-    return TILES[0][0] if INTERPRETED else {}
+def _how() -> dict:
+    """The interpreter is not tuned, and needs to be told the tile."""
+    return INTERPRETER_TILE if INTERPRETED else {"enable_fp_fusion": True}
 
 
 def _on(device: torch.device):

@@ -15,7 +15,6 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-FACTORS = 5  # a plane: scale - 1, offset of u and v, rise, gap
 LEAST_ALPHA = tl.constexpr(1e-5)
 EPSILON = tl.constexpr(1e-6)
 
@@ -54,7 +53,7 @@ def _between(whole, d, last):
 @triton.jit
 def _meet(factors, i, planes, whole_u, rest_u, whole_v, rest_v, slant, ahead, height, width, PUBLISHED: tl.constexpr):
     """Plane i: upper left texel, fractions, thickness along the ray (0 where it does not count), whether in frame."""
-    factor = factors + i * 5
+    factor = factors + i * 5  # scale - 1, offset of u and v, rise, gap
     away, rise, gap = tl.load(factor), tl.load(factor + 3), tl.load(factor + 4)
     d_u = away * whole_u + ((1.0 + away) * rest_u + tl.load(factor + 1))
     d_v = away * whole_v + ((1.0 + away) * rest_v + tl.load(factor + 2))
@@ -67,29 +66,55 @@ def _meet(factors, i, planes, whole_u, rest_u, whole_v, rest_v, slant, ahead, he
         step = tl.where(inside, gap * slant, 0.0)
     column, f_u = _between(whole_u, d_u, width - 1)
     row, f_v = _between(whole_v, d_v, height - 1)
-    return column, row, f_u, f_v, step, rise, inside
+    return row * width + column, f_u, f_v, step, rise, inside
 
 
 @triton.jit
-def _corner(column, row, channel, height, width, CHANNELS_LAST: tl.constexpr):
-    """Where the upper left texel's channels [N, 4] stand within their plane."""
-    texel = row * width + column
+def _four(start, texel, texels, counts, CHANNELS_LAST: tl.constexpr):
+    """Red, green, blue and sigma of one texel a pixel; pixels that do not count read nothing.
+
+    Side by side they are one load of 16 bytes; in pictures of their own, neighbouring pixels share a line of cache.
+    """
     if CHANNELS_LAST:
-        return texel[:, None] * 4 + channel[None, :]
+        at = start + (texel[:, None] * 4 + tl.arange(0, 4)[None, :])
+        pairs = tl.reshape(tl.load(at, mask=counts[:, None], other=0.0), (texel.shape[0], 2, 2))
+        even, odd = tl.split(pairs)
+        red, blue = tl.split(even)
+        green, sigma = tl.split(odd)
     else:
-        return texel[:, None] + (channel * (height * width))[None, :]
+        at = start + texel
+        red = tl.load(at, mask=counts, other=0.0)
+        green = tl.load(at + texels, mask=counts, other=0.0)
+        blue = tl.load(at + 2 * texels, mask=counts, other=0.0)
+        sigma = tl.load(at + 3 * texels, mask=counts, other=0.0)
+    return red, green, blue, sigma
 
 
 @triton.jit
-def _sample(plane, corner, right, down, f_u, f_v, counts):
-    """Bilinear samples [N, 4]; pixels that do not count read nothing."""
-    mask = counts[:, None]
-    f_u, f_v = f_u[:, None], f_v[:, None]
-    a = tl.load(plane + corner, mask=mask, other=0.0)
-    b = tl.load(plane + corner + right, mask=mask, other=0.0)
-    c = tl.load(plane + corner + down, mask=mask, other=0.0)
-    d = tl.load(plane + corner + (down + right), mask=mask, other=0.0)
-    return (a * (1 - f_u) + b * f_u) * (1 - f_v) + (c * (1 - f_u) + d * f_u) * f_v
+def _add_four(start, texel, texels, counts, by, red, green, blue, sigma, CHANNELS_LAST: tl.constexpr):
+    """Adds `by` times red, green, blue and sigma to one texel a pixel, undisturbed by other programs."""
+    if CHANNELS_LAST:
+        at = start + (texel[:, None] * 4 + tl.arange(0, 4)[None, :])
+        four = tl.reshape(tl.join(tl.join(red, blue), tl.join(green, sigma)), (texel.shape[0], 4))
+        tl.atomic_add(at, four * by[:, None], mask=counts[:, None], sem="relaxed")
+    else:
+        at = start + texel
+        tl.atomic_add(at, red * by, mask=counts, sem="relaxed")
+        tl.atomic_add(at + texels, green * by, mask=counts, sem="relaxed")
+        tl.atomic_add(at + 2 * texels, blue * by, mask=counts, sem="relaxed")
+        tl.atomic_add(at + 3 * texels, sigma * by, mask=counts, sem="relaxed")
+
+
+@triton.jit
+def _sample(plane, texel, texels, width, f_u, f_v, counts, CHANNELS_LAST: tl.constexpr):
+    """Bilinear red, green, blue and sigma; `texel` is the upper left one."""
+    a, b, c, d = (1 - f_u) * (1 - f_v), f_u * (1 - f_v), (1 - f_u) * f_v, f_u * f_v
+    r0, g0, b0, s0 = _four(plane, texel, texels, counts, CHANNELS_LAST)
+    r1, g1, b1, s1 = _four(plane, texel + 1, texels, counts, CHANNELS_LAST)
+    r2, g2, b2, s2 = _four(plane, texel + width, texels, counts, CHANNELS_LAST)
+    r3, g3, b3, s3 = _four(plane, texel + width + 1, texels, counts, CHANNELS_LAST)
+    return (a * r0 + b * r1 + c * r2 + d * r3, a * g0 + b * g1 + c * g2 + d * g3,
+            a * b0 + b * b1 + c * b2 + d * b3, a * s0 + b * s1 + c * s2 + d * s3)
 
 
 @triton.jit
@@ -106,93 +131,81 @@ def _sizes(texels, pixels):
     return tl.full((), 4, tl.int64) * texels, tl.full((), 1, tl.int64) * pixels
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["first", "planes"])
 def composite(mpi, factors, camera, background, rgb, depth, alpha, mask, before, least_share, first, planes, height,
               width, rows, columns, PUBLISHED: tl.constexpr, CHANNELS_LAST: tl.constexpr, KEEP: tl.constexpr,
               TILE_X: tl.constexpr, TILE_Y: tl.constexpr):
     """Picture, depth, alpha and mask of a tile; with KEEP, `before` [P, rows, columns] gets what reaches each plane."""
     x, y, index, exists = _pixel(rows, columns, TILE_X, TILE_Y)
     whole_u, rest_u, whole_v, rest_v, reach, slant, ahead = _aim(camera, x, y)
-    channel = tl.arange(0, 4)
-    plane_size, picture_size = _sizes(height * width, rows * columns)
-    right = 4 if CHANNELS_LAST else 1
+    texels, pixels = height * width, rows * columns
+    plane_size, picture_size = tl.full((), 4, tl.int64) * texels, tl.full((), 1, tl.int64) * pixels
     passed = tl.full((TILE_X * TILE_Y,), 1.0, tl.float32)
-    depths, alphas, met = passed * 0, passed * 0, passed * 0
-    colours = tl.zeros((TILE_X * TILE_Y, 4), tl.float32)
+    reds, greens, blues, depths, alphas, met = (passed * 0, passed * 0, passed * 0, passed * 0, passed * 0, passed * 0)
     for i in tl.range(first, planes):
-        column, row, f_u, f_v, step, rise, inside = _meet(
+        texel, f_u, f_v, step, rise, inside = _meet(
             factors, i, planes, whole_u, rest_u, whole_v, rest_v, slant, ahead, height, width, PUBLISHED)
-        counts = (exists & ahead) if PUBLISHED else (exists & inside)
-        corner = _corner(column, row, channel, height, width, CHANNELS_LAST)
-        sample = _sample(mpi + i * plane_size, corner, right, right * width, f_u, f_v, counts)
-        sigma = tl.sum(tl.where(channel[None, :] == 3, sample, 0.0), axis=1)
+        counts = exists & (ahead if PUBLISHED else inside)
+        red, green, blue, sigma = _sample(mpi + i * plane_size, texel, texels, width, f_u, f_v, counts, CHANNELS_LAST)
         kept = tl.exp(-sigma * step)
         if KEEP:
             tl.store(before + i * picture_size + index, passed, mask=exists)
         weight = passed - passed * kept
         passed = passed * (kept + EPSILON) if PUBLISHED else passed * kept
-        colours += weight[:, None] * sample
+        reds += weight * red
+        greens += weight * green
+        blues += weight * blue
         depths += weight * rise
         alphas += weight
         met += inside.to(tl.float32)
-    behind = tl.load(background + channel, mask=channel < 3, other=0.0)
-    colours += (1 - alphas)[:, None] * behind[None, :]
     share = met / tl.maximum(planes - first, 1).to(tl.float32)
     divisor = alphas + LEAST_ALPHA if PUBLISHED else tl.maximum(alphas, LEAST_ALPHA)
-    where = index[:, None] + (channel * (rows * columns))[None, :]
-    tl.store(rgb + where, colours, mask=exists[:, None] & (channel < 3)[None, :])
+    valid = (met > 0) if PUBLISHED else (share >= least_share)
+    tl.store(rgb + index, reds + (1 - alphas) * tl.load(background), mask=exists)
+    tl.store(rgb + pixels + index, greens + (1 - alphas) * tl.load(background + 1), mask=exists)
+    tl.store(rgb + 2 * pixels + index, blues + (1 - alphas) * tl.load(background + 2), mask=exists)
     tl.store(depth + index, depths * reach / divisor, mask=exists)
     tl.store(alpha + index, alphas, mask=exists)
-    valid = (met > 0) if PUBLISHED else (share >= least_share)
     tl.store(mask + index, valid.to(tl.uint8), mask=exists)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["first", "planes"])
 def composite_backward(mpi, factors, camera, background, to_rgb, to_depth, to_alpha, depth, alpha, before, gradient,
                        first, planes, height, width, rows, columns, PUBLISHED: tl.constexpr,
                        CHANNELS_LAST: tl.constexpr, TILE_X: tl.constexpr, TILE_Y: tl.constexpr):
     """Adds to `gradient`, which lies in memory as `mpi`, the part of a tile's pixels."""
     x, y, index, exists = _pixel(rows, columns, TILE_X, TILE_Y)
     whole_u, rest_u, whole_v, rest_v, reach, slant, ahead = _aim(camera, x, y)
-    channel = tl.arange(0, 4)
-    colour = channel < 3
-    plane_size, picture_size = _sizes(height * width, rows * columns)
-    right = 4 if CHANNELS_LAST else 1
-    down = right * width
-    where = index[:, None] + (channel * (rows * columns))[None, :]
-    to_colour = tl.load(to_rgb + where, mask=exists[:, None] & colour[None, :], other=0.0)
-    to_z = tl.load(to_depth + index, mask=exists, other=0.0)
+    texels, pixels = height * width, rows * columns
+    plane_size, picture_size = tl.full((), 4, tl.int64) * texels, tl.full((), 1, tl.int64) * pixels
+    to_red = tl.load(to_rgb + index, mask=exists, other=0.0)
+    to_green = tl.load(to_rgb + pixels + index, mask=exists, other=0.0)
+    to_blue = tl.load(to_rgb + 2 * pixels + index, mask=exists, other=0.0)
     alphas = tl.load(alpha + index, mask=exists, other=0.0)
     divisor = alphas + LEAST_ALPHA if PUBLISHED else tl.maximum(alphas, LEAST_ALPHA)
-    to_z = to_z / divisor
-    lost = to_z * tl.load(depth + index, mask=exists, other=0.0)
+    to_z = tl.load(to_depth + index, mask=exists, other=0.0) / divisor
+    by_depth = to_z * tl.load(depth + index, mask=exists, other=0.0)
     if not PUBLISHED:
-        lost = tl.where(alphas >= LEAST_ALPHA, lost, 0.0)
-    behind_all = tl.load(background + channel, mask=colour, other=0.0)
-    to_weight = tl.load(to_alpha + index, mask=exists, other=0.0) - lost
-    to_weight -= tl.sum(to_colour * behind_all[None, :], axis=1)
+        by_depth = tl.where(alphas >= LEAST_ALPHA, by_depth, 0.0)
+    to_weight = tl.load(to_alpha + index, mask=exists, other=0.0) - by_depth
+    to_weight -= to_red * tl.load(background) + to_green * tl.load(background + 1) + to_blue * tl.load(background + 2)
     to_z = to_z * reach
     behind = to_z * 0
     for k in tl.range(0, planes - first):
         i = planes - 1 - k
-        column, row, f_u, f_v, step, rise, inside = _meet(
+        texel, f_u, f_v, step, rise, inside = _meet(
             factors, i, planes, whole_u, rest_u, whole_v, rest_v, slant, ahead, height, width, PUBLISHED)
-        counts = (exists & ahead) if PUBLISHED else (exists & inside)
-        corner = _corner(column, row, channel, height, width, CHANNELS_LAST)
-        plane = i * plane_size
-        sample = _sample(mpi + plane, corner, right, down, f_u, f_v, counts)
-        sigma = tl.sum(tl.where(channel[None, :] == 3, sample, 0.0), axis=1)
+        counts = exists & (ahead if PUBLISHED else inside)
+        red, green, blue, sigma = _sample(mpi + i * plane_size, texel, texels, width, f_u, f_v, counts, CHANNELS_LAST)
         kept = tl.exp(-sigma * step)
         reached = tl.load(before + i * picture_size + index, mask=exists, other=0.0)
         passed = reached * kept
         weight = reached - passed
-        f = tl.sum(to_colour * sample, axis=1) + (to_z * rise + to_weight)
+        f = to_red * red + to_green * green + to_blue * blue + (to_z * rise + to_weight)
         to_tau = passed * f - (behind * (kept / (kept + EPSILON)) if PUBLISHED else behind)
         behind += weight * f
-        to_sample = tl.where(colour[None, :], to_colour * weight[:, None], (to_tau * step)[:, None])
-        target, take = gradient + plane + corner, counts[:, None]
-        up, left = (1 - f_v)[:, None], (1 - f_u)[:, None]
-        tl.atomic_add(target, to_sample * (left * up), mask=take, sem="relaxed")
-        tl.atomic_add(target + right, to_sample * ((1 - left) * up), mask=take, sem="relaxed")
-        tl.atomic_add(target + down, to_sample * (left * (1 - up)), mask=take, sem="relaxed")
-        tl.atomic_add(target + (down + right), to_sample * ((1 - left) * (1 - up)), mask=take, sem="relaxed")
+        r, g, b, s, out = to_red * weight, to_green * weight, to_blue * weight, to_tau * step, gradient + i * plane_size
+        _add_four(out, texel, texels, counts, (1 - f_u) * (1 - f_v), r, g, b, s, CHANNELS_LAST)
+        _add_four(out, texel + 1, texels, counts, f_u * (1 - f_v), r, g, b, s, CHANNELS_LAST)
+        _add_four(out, texel + width, texels, counts, (1 - f_u) * f_v, r, g, b, s, CHANNELS_LAST)
+        _add_four(out, texel + width + 1, texels, counts, f_u * f_v, r, g, b, s, CHANNELS_LAST)

@@ -23,7 +23,7 @@ import importlib, pathlib, pkgutil
 import torch
 import rsnb.mpi
 
-optional = {"render_numba", "render_kernels", "four_wide"}
+optional = {"render_numba", "render_kernels", "four_wide", "render_triton", "triton_kernels"}
 found = [m.name for m in pkgutil.iter_modules(rsnb.mpi.__path__) if m.name not in optional]
 for name in found:
     importlib.import_module("rsnb.mpi." + name)
