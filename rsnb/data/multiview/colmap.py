@@ -42,8 +42,9 @@ def read_colmap(root: str | Path, images: str | Path | None = None) -> PosedView
     found = {image: folder.find(image.name) for image in model.images}
     skipped = {image.name: "there is no such picture" for image, path in found.items() if path is None}
     kept = sorted((image for image, path in found.items() if path is not None), key=lambda image: image.name)
-    sizes = [picture_size(found[image]) for image in kept]
     cameras = [model.cameras[image.camera_id] for image in kept]
+    sizes = [picture_size(found[image], (camera.width, camera.height))
+             for image, camera in zip(kept, cameras, strict=True)]
     return PosedViews(
         name=f"COLMAP {Path(root).name}", names=tuple(image.name for image in kept),
         image_paths=tuple(found[image] for image in kept),
@@ -164,7 +165,8 @@ def _audit_pictures(model: ColmapModel, folder: PictureFolder, root: Path) -> li
             findings.append(Finding(fault[0], name, fault[1]))
             continue
         try:
-            _same_shape(model.cameras[image.camera_id], picture_size(path), path)
+            camera = model.cameras[image.camera_id]
+            _same_shape(camera, picture_size(path, (camera.width, camera.height)), path)
         except InputError as error:
             findings.append(Finding("size", name, error.what))
     findings += [Finding("unmatched", relative_name(path, root), "the model has no pose for it")

@@ -62,7 +62,7 @@ def read_opensfm(root: str | Path, images: str | Path | None = None, reconstruct
     found = {name: folder.find(name) for name in shots}
     skipped = {name: "there is no such picture" for name, picture in found.items() if picture is None}
     names = [name for name, picture in found.items() if picture is not None]
-    sizes = {name: picture_size(found[name]) for name in names}
+    sizes = {name: _size(whole, shots[name], found[name], path) for name in names}
     cameras = [shot_camera(whole, shots[name], sizes[name], path, name) for name in names]
     points, rgb = _points(whole.get("points", {}), path)
     views = PosedViews(
@@ -115,6 +115,13 @@ def _pictures(path: Path, root: Path, images: str | Path | None) -> PictureFolde
         raise InputError("there is no such folder of pictures", where=bases[0] / str(images),
                          mend="Name it from the root")
     return PictureFolder(folders)
+
+
+def _size(whole: dict, shot: dict, picture: Path, path: Path) -> tuple[int, int]:
+    """(width, height) of a picture file, turned as its tag says where only that has the shape of its camera."""
+    camera = whole.get("cameras", {}).get(str(shot.get("camera")))
+    sides = [positive_number(camera, key, path) for key in ("width", "height")] if isinstance(camera, dict) else [None]
+    return picture_size(picture, tuple(sides) if all(sides) else None)
 
 
 def shot_camera(whole: dict, shot: dict, size: tuple[int, int], path: Path, name: str):
@@ -241,7 +248,7 @@ def audit(root: str | Path) -> Audit:
             if fault:
                 findings.append(Finding(fault[0], relative_name(picture, root), fault[1]))
             else:
-                shot_camera(whole, shot, picture_size(picture), path, name)
+                shot_camera(whole, shot, _size(whole, shot, picture, path), path, name)
             _pose(shot, path, name)
         except InputError as error:
             findings.append(Finding("value", relative_name(path, root), error.what))

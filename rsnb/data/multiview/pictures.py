@@ -19,8 +19,14 @@ LARGEST_PIXELS = 1 << 28
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
 
 
-def picture_size(path: str | Path) -> tuple[int, int]:
+def picture_size(path: str | Path, like: tuple[float, float] | None = None) -> tuple[int, int]:
     """(width, height) from the head of a picture file; its pixels stay on the disk.
+
+    Args:
+        path: of the file.
+        like: (width, height) that its camera states, if it does. A photograph taken upright is often stored lying on
+            its side with a tag (EXIF orientation): if the picture as the tag turns it has that shape and the stored one
+            has not, the camera was made from turned pictures, and their size is given.
 
     Raises:
         InputError: no such file, or no picture.
@@ -30,7 +36,10 @@ def picture_size(path: str | Path) -> tuple[int, int]:
     path = require_file(path, "picture")
     try:
         with Image.open(path) as picture:
-            return picture.size
+            size = picture.size
+            if like is not None and not _same_shape(size, like) and _same_shape(size[::-1], like) and _lies(picture):
+                return size[::-1]
+            return size
     except (*UNREADABLE, Image.DecompressionBombError) as error:
         if path.suffix.lower() in (".tif", ".tiff"):
             with open_raster(path) as file:
@@ -39,26 +48,39 @@ def picture_size(path: str | Path) -> tuple[int, int]:
                          mend="Fetch it again, or remove it and its camera") from None
 
 
-def read_picture(path: str | Path, background: float = 1.0) -> np.ndarray:
+def _same_shape(size: tuple[int, int], like: tuple[float, float]) -> bool:
+    """Whether one is the other made smaller or larger, to a pixel and a half of rounding."""
+    return abs(size[1] / like[1] - size[0] / like[0]) <= 1.5 / min(*size, *like)
+
+
+def _lies(picture) -> bool:
+    """Whether the orientation tag says that width and height change places."""
+    return picture.getexif().get(0x0112) in (5, 6, 7, 8)
+
+
+def read_picture(path: str | Path, background: float = 1.0, size: tuple[int, int] | None = None) -> np.ndarray:
     """A picture as [3, H, W] float32 in 0..1.
 
-    Grey, palette, CMYK, 16-bit and transparent pictures become RGB. Orientation tags are not followed: cameras are of
-    the pixels as stored.
+    Grey, palette, CMYK, 16-bit and transparent pictures become RGB. Orientation tags are not followed, as cameras are
+    of the pixels as stored, unless the picture has the `size` wanted only when it is turned.
 
     Args:
         path: PNG, JPEG, TIFF, WebP, BMP.
+        size: (width, height) as `picture_size` gave it.
         background: grey 0..1 that shows where a picture is transparent (the NeRF data sets mean white).
 
     Raises:
         InputError: no such file, cut short, or not of 8 or 16 bits.
     """
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     path = require_file(path, "picture")
     try:
         with Image.open(path) as picture:
+            if size is not None and picture.size != size and picture.size[::-1] == size and _lies(picture):
+                picture = ImageOps.exif_transpose(picture)
             # Pillow drops the lower half of 16-bit colours without a word
-            deep = picture.mode in ("RGB", "RGBA") and ";16" in str(picture.tile[:1])
+            deep = picture.mode in ("RGB", "RGBA") and ";16" in str(getattr(picture, "tile", ())[:1])
             if picture.mode in ("P", "PA", "LA", "La", "RGBa") or "transparency" in picture.info:
                 picture = picture.convert("RGBA")
             elif picture.mode in ("1", "CMYK", "YCbCr", "LAB", "HSV"):

@@ -21,6 +21,7 @@ from rsnb.data.multiview.pose_geometry import (
     points_seen,
     principal_point_scale,
     rotation_fault,
+    turned_intrinsics,
 )
 from rsnb.data.multiview.views import PosedViews
 
@@ -181,6 +182,9 @@ def _principal_points(views: PosedViews) -> PoseFinding | None:
     scale = principal_point_scale(views)
     if scale is None:
         return None
+    if turned_intrinsics(views):
+        return PoseFinding("intrinsics", False, "the principal points would be in the middle of pictures turned by 90 "
+                                                "degrees: turn the picture files, or K")
     if 0.7 < scale < 1.4:
         return PoseFinding("intrinsics", True, "principal points lie near the middle of the pictures")
     return PoseFinding("intrinsics", False, f"the principal points would be in the middle of pictures {scale:.2g} "

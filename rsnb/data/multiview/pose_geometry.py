@@ -92,6 +92,14 @@ def baseline_share(views: PosedViews, points: np.ndarray | None = None) -> float
     return float(np.median(step) / np.median(np.abs(depth)))
 
 
+def turned_intrinsics(views: PosedViews) -> bool:
+    """Whether the principal points lie in the middle of the pictures only if width and height change places."""
+    sides = views.sizes.astype(float)
+    upright, turned = (np.abs(np.nanmedian(2 * views.K[:, :2, 2] / size - 1, axis=0)).max()
+                       for size in (sides, sides[:, ::-1])) if np.isfinite(views.K).any() else (0.0, 1.0)
+    return bool(upright > 0.2 and turned < 0.1)
+
+
 def principal_point_scale(views: PosedViews) -> float | None:
     """How many times as large the pictures would have to be for the principal points to lie in their middle: a K of
     another size of the pictures shows itself so. None for spherical pictures."""

@@ -70,7 +70,7 @@ def read_transforms_json(root: str | Path, images: str | Path | None = None) -> 
     names = _names([frame.path for frame in frames])
     skipped = {name: "there is no such picture" for name, path in zip(names, found, strict=True) if path is None}
     kept = [(name, frame, path) for name, frame, path in zip(names, frames, found, strict=True) if path is not None]
-    sizes = [picture_size(path) for _, _, path in kept]
+    sizes = [_size(frame, path) for _, frame, path in kept]
     cameras = [_intrinsics(frame, size, path) for (_, frame, path), size in zip(kept, sizes, strict=True)]
     poses = [invert(frame.cam_to_world @ np.diag([1.0, -1.0, -1.0, 1.0])) for _, frame, _ in kept]
     return PosedViews(
@@ -168,6 +168,12 @@ def _stem(path: str) -> str:
     return head if dot and suffix.isalpha() and len(suffix) <= 4 else path
 
 
+def _size(frame: Frame, path: Path) -> tuple[int, int]:
+    """(width, height) of a picture file, turned as its tag says where only that has the shape of the frame."""
+    width, height = (positive_number(frame.values, key, frame.place) for key in "wh")
+    return picture_size(path, (width, height) if width and height else None)
+
+
 def _intrinsics(frame: Frame, size: tuple[int, int], path: Path) -> tuple[np.ndarray, Distortion | None]:
     """K [3, 3] for the picture as it is on the disk, and its lens."""
     values = frame.values
@@ -233,7 +239,7 @@ def audit(root: str | Path) -> Audit:
             findings.append(Finding(fault[0], relative_name(path, root), fault[1]))
         elif path is not None:
             try:
-                _intrinsics(frame, picture_size(path), path)
+                _intrinsics(frame, _size(frame, path), path)
             except InputError as error:
                 findings.append(Finding("size" if "pixels" in error.what else "value", frame.path, error.what))
     beside = {path.parent for path in used}

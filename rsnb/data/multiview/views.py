@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from rsnb.data.multiview.distortion import (
     source_pixels,
     valid_radius,
 )
+from rsnb.data.multiview.one_size import crop_to_one_size
 from rsnb.data.multiview.pictures import UNREADABLE, read_picture, read_tiff
 from rsnb.errors import InputError
 from rsnb.files import require_file
@@ -159,7 +161,8 @@ class PosedViews:
         return array
 
     def load(self, names: Sequence[str] | str | None = None, max_width: int | None = None, undistort: bool = True,
-             with_depth: bool = False, background: float = 1.0) -> PosedImages:
+             with_depth: bool = False, background: float = 1.0,
+             fit: Literal["refuse", "crop"] = "refuse") -> PosedImages:
         """Read pictures.
 
         Args:
@@ -169,22 +172,26 @@ class PosedViews:
                 leaves the pixels as they are; K is then right near the middle only.
             with_depth: also `z_depth`.
             background: grey 0..1 behind transparent pixels.
+            fit: what happens to pictures of several sizes: "refuse" them, or "crop" them to what all have, see
+                `one_size`.
 
         Raises:
-            InputError: pictures of several sizes or kinds in one call, a lens that cannot be undone, a file that cannot
-                be read or has changed its size.
+            InputError: pictures of several sizes (where they are refused) or kinds in one call, a lens that cannot be
+                undone, a file that cannot be read or has changed its size.
         """
         views = self if names is None else self.subset(names)
         spherical = [d is not None and d.model == SPHERICAL for d in views.distortion]
         if any(spherical) and not all(spherical):
             raise InputError("spherical and perspective pictures do not fit into one call", where=self.name,
                              mend="Load them apart")
-        if len(np.unique(views.sizes, axis=0)) > 1:
+        several = len(np.unique(views.sizes, axis=0)) > 1
+        if several and fit != "crop":
             found = ", ".join(f"{w} x {h}" for w, h in np.unique(views.sizes, axis=0)[:4])
             raise InputError(f"the pictures have several sizes ({found})", where=self.name,
-                             mend="Choose views of one size by name")
+                             mend="Choose views of one size by name, or load them with fit='crop'")
         frames = [_load_one(views, i, max_width, undistort and not spherical[i], with_depth, background)
                   for i in range(len(views))]
+        frames = crop_to_one_size(frames) if several else frames
         images, K, depth = zip(*frames, strict=True)
         return PosedImages(
             images=np.stack(images), world_to_cam=views.world_to_cam, names=views.names,
@@ -197,7 +204,7 @@ def _load_one(views: PosedViews, i: int, max_width, undistort: bool, with_depth:
     import cv2
 
     lens, K, (width, height) = views.distortion[i], views.K[i], (int(v) for v in views.sizes[i])
-    image = read_picture(views.image_paths[i], background).transpose(1, 2, 0)
+    image = read_picture(views.image_paths[i], background, (width, height)).transpose(1, 2, 0)
     if image.shape[:2] != (height, width):
         raise InputError(f"the picture has {image.shape[1]} x {image.shape[0]} pixels, it had {width} x {height} when "
                          "the scene was read", where=views.image_paths[i], mend="Read the scene again")
