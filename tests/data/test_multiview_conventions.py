@@ -1,0 +1,162 @@
+"""Pose conventions by hand-calculated matrices, and real scenes written in a wrong one on purpose."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rsnb.data.multiview import pose_check
+from rsnb.data.multiview.conventions import CONVENTIONS, describe, file_matrices, poses_of, reinterpret
+from rsnb.data.multiview.dispatch import read_posed_scene
+from rsnb.data.multiview.feature_matches import PairMatches, agreement, match_views
+from rsnb.data.multiview.pose_check import check_poses
+from rsnb.data.multiview.views import PosedViews
+from rsnb.errors import InputError
+from rsnb.geometry.poses import look_at
+
+SCENES = ("sceaux_castle", "fox", "odm_drone", "vesta_astrovision")
+# A camera at (1, 2, 3) that looks along the world's +x with the world's z up: right is -y, down is -z.
+LOOKING_EAST = np.array([[0.0, -1, 0, 2], [0, 0, -1, 3], [1, 0, 0, -1], [0, 0, 0, 1]])
+# The same camera as each kind of file holds it: the columns of camera to world are its axes, then its place.
+C2W = {"opencv_c2w": ([0, -1, 0], [0, 0, -1], [1, 0, 0]), "opengl_c2w": ([0, -1, 0], [0, 0, 1], [-1, 0, 0]),
+       "zup_c2w": ([0, -1, 0], [1, 0, 0], [0, 0, 1]), "drb_c2w": ([0, 0, -1], [0, -1, 0], [-1, 0, 0]),
+       "frd_c2w": ([1, 0, 0], [0, -1, 0], [0, 0, -1])}
+
+
+@pytest.mark.parametrize("convention", C2W)
+def test_axes_by_hand(convention):
+    written = np.eye(4)
+    written[:3] = np.c_[np.array(C2W[convention], float).T, [1, 2, 3]]
+    assert np.abs(poses_of(written, convention) - LOOKING_EAST).max() < 1e-12
+    inverse = convention.replace("c2w", "w2c")
+    assert np.abs(poses_of(np.linalg.inv(written), inverse) - LOOKING_EAST).max() < 1e-12
+    swapped = written.copy()
+    swapped[:3, :3] = written[:3, :3].T
+    assert np.abs(poses_of(swapped, f"{convention}_transposed") - LOOKING_EAST).max() < 1e-12
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_there_and_back(convention):
+    rng = np.random.default_rng(4)
+    turns = np.linalg.qr(rng.normal(size=(5, 3, 3)))[0]
+    turns *= np.linalg.det(turns)[:, None, None]
+    poses = np.tile(np.eye(4), (5, 1, 1))
+    poses[:, :3, :3], poses[:, :3, 3] = turns, rng.normal(size=(5, 3)) * 10
+    files = file_matrices(poses, convention)
+    assert np.abs(poses_of(files, convention) - poses).max() < 1e-12 and describe(convention)
+    others = [name for name in CONVENTIONS if name != convention]
+    assert all(np.abs(poses_of(files, other) - poses).max() > 0.1 for other in others)
+
+
+def test_agreement_of_points_in_front_behind_and_beside_the_line():
+    poses = np.tile(np.eye(4), (2, 1, 1))
+    poses[1, :3, 3] = [-1, 0, 0]  # the second camera stands at x = 1
+    world = np.array([[0.5, 0.2, 4], [0.1, -0.3, 8], [0.5, 0.2, 4], [0, 0, -4]], float)
+    rays = [world[:, :2] / world[:, 2:], (world[:, :2] - [1, 0]) / world[:, 2:]]
+    rays[1][2, 1] += 10 / 500  # ten pixels off its line
+    good, points = agreement(PairMatches(0, 1, tuple(rays), 500.0), poses)
+    assert good.tolist() == [True, True, False, False]
+    assert np.abs(points[:2] - world[:2]).max() < 1e-9 and np.isnan(points[2:]).all()
+    same = np.tile(np.eye(4), (2, 1, 1))
+    assert not agreement(PairMatches(0, 1, tuple(rays), 500.0), same)[0].any()
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_real_scenes_pass_and_wrong_conventions_are_recognised(real, monkeypatch, name):
+    views = read_posed_scene(real(f"nb3_multiview/{name}"))
+    right = check_poses(views, pairs=4)
+    assert right.ok and right.suggestion is None and right.evidence == "pictures", right.text()
+    assert right.scores[views.convention] > 0.9 and len(right.points) > 100
+    # matches are found by pixels alone: once is enough for all wrong poses
+    matches = match_views(views, 4)
+    monkeypatch.setattr(pose_check, "match_views", lambda views, pairs: matches)
+    for written in CONVENTIONS:
+        if written == views.convention:
+            continue
+        wrong = replace(views, world_to_cam=poses_of(file_matrices(views.world_to_cam, written), views.convention))
+        report = check_poses(wrong)
+        assert report.suggestion == written and not report.ok, report.text()
+        mended = reinterpret(wrong, report.suggestion)
+        assert np.abs(mended.world_to_cam - views.world_to_cam).max() < 1e-4  # rotations of six digits
+        assert any(written in note for note in mended.notes)
+
+
+def test_sparse_points_tell_where_pictures_cannot(real):
+    views = read_posed_scene(real("nb3_multiview/sceaux_castle"))
+    assert check_poses(views, pairs=0).evidence == "points" and check_poses(views, pairs=0).ok
+    wrong = replace(views, world_to_cam=poses_of(file_matrices(views.world_to_cam, "opengl_c2w"), "opencv_w2c"))
+    report = check_poses(wrong, pairs=0)
+    assert report.suggestion == "opengl_c2w" and "sparse points" in report.text()
+
+
+def test_depth_ranges_of_points_follow_the_poses(real):
+    views = read_posed_scene(real("nb3_multiview/sceaux_castle"))
+    wrong = replace(views, world_to_cam=poses_of(file_matrices(views.world_to_cam, "opengl_c2w"), "opencv_w2c"),
+                    near_far=None)
+    mended = reinterpret(wrong, "opengl_c2w")
+    assert np.nanmedian(np.abs(mended.near_far / views.near_far - 1)) < 0.05
+
+
+def test_the_door_takes_a_convention_or_detects_it(real, tmp_path):
+    root = real("nb3_multiview/fox")
+    values = json.loads((root / "transforms.json").read_text())
+    for frame in values["frames"]:  # what a tool writes that forgot to turn the axes
+        frame["transform_matrix"] = (np.array(frame["transform_matrix"]) @ np.diag([1.0, -1, -1, 1])).tolist()
+    (tmp_path / "transforms.json").write_text(json.dumps(values))
+    (tmp_path / "images_4").symlink_to(root / "images_4")
+    right = read_posed_scene(root).world_to_cam
+    named = read_posed_scene(tmp_path, convention="opencv_c2w")
+    found = read_posed_scene(tmp_path, convention="detect")
+    assert np.abs(named.world_to_cam - right).max() < 1e-4 and (found.world_to_cam == named.world_to_cam).all()
+    assert found.convention == "opencv_c2w" and "not as opengl_c2w" in found.notes[-1]
+    assert (read_posed_scene(root, convention="detect").world_to_cam == right).all()
+    with pytest.raises(InputError, match="'nerf' is no pose convention.*opencv_w2c"):
+        read_posed_scene(root, convention="nerf")
+
+
+@pytest.fixture
+def circle():
+    """Eight cameras on a circle that look at the origin from 6 units; there are no pictures of them."""
+    angles = np.arange(8) * 0.5
+    poses = look_at(np.stack([5 * np.cos(angles), 5 * np.sin(angles), 0 * angles + 3.3], axis=-1), (0.0, 0.0, 0.0))
+    K = np.array([[300.0, 0, 160], [0, 300, 120], [0, 0, 1]])
+    names = tuple("abcdefgh")
+    return PosedViews("circle", names, tuple(Path(f"{name}.png") for name in names), np.tile(K, (8, 1, 1)), poses,
+                      np.tile([320, 240], (8, 1)))
+
+
+def test_cameras_alone_give_a_hint_and_say_so(circle):
+    report = check_poses(circle, pairs=0)
+    assert report.ok and report.evidence == "cameras" and "the cameras alone" in report.text()
+    wrong = replace(circle, world_to_cam=poses_of(file_matrices(circle.world_to_cam, "opengl_c2w"), "opencv_w2c"))
+    assert check_poses(wrong, pairs=0).suggestion == "opengl_c2w"
+
+
+def test_what_else_is_looked_at(circle):
+    small = replace(circle, sizes=circle.sizes // 4)
+    assert "pictures 4 times as large" in _bad(small, "intrinsics")
+    wide = replace(circle, K=circle.K * [[1, 1, 0.25], [1, 1, 1], [1, 1, 1]])
+    assert check_poses(wide, pairs=0).ok  # a crop at one side is no other size
+    lying = replace(circle, sizes=np.tile([240, 320], (8, 1)))
+    assert "turned by 90 degrees" in _bad(lying, "intrinsics")
+    one = circle.subset([circle.names[0]])
+    assert "one view only" in _bad(one, "baseline")
+    still = replace(circle, world_to_cam=np.tile(circle.world_to_cam[:1], (8, 1, 1)),
+                    near_far=np.tile([5.0, 9.0], (8, 1)))
+    assert "stand at one place" in _bad(still, "baseline")
+    mirrored = circle.world_to_cam.copy()
+    mirrored[3, 0] *= -1
+    assert "determinant -1.000" in _bad(replace(circle, world_to_cam=mirrored), "rotations")
+    points = np.random.default_rng(0).normal(size=(200, 3)) * 0.5
+    interval = replace(circle, points=points, near_far=np.tile([4.0, 4.5], (8, 1)))
+    assert "mvsnet" in _bad(interval, "depth range")
+
+
+def _bad(views, name):
+    found = [f for f in check_poses(views, pairs=0).findings if f.name == name and f.ok is False]
+    assert found, check_poses(views, pairs=0).text()
+    return found[0].text
