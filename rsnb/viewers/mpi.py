@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import matplotlib
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
@@ -158,10 +159,8 @@ def depth_panel(picture, depth, true_depth=None, mask=None, unit: str = "m", wid
 
 
 def _draw_known(ax, values: np.ndarray, known: np.ndarray, title: str, **options):
-    ax.set_facecolor(GRID)
-    drawn = draw_image(ax, np.ma.masked_where(~known, np.where(known, values, 0.0)), title, **options)
-    drawn.cmap.set_bad(GRID)
-    return drawn
+    options["cmap"] = matplotlib.colormaps[options["cmap"]].with_extremes(bad=GRID)
+    return draw_image(ax, np.ma.masked_where(~known, np.where(known, values, 0.0)), title, **options)
 
 
 def error_title(error: np.ndarray, unit: str) -> str:
