@@ -14,9 +14,10 @@ import numpy as np
 from rsnb.data.multiview.distortion import SPHERICAL
 from rsnb.data.multiview.views import PosedViews
 from rsnb.errors import InputError
+from rsnb.geometry.intrinsics import scale_intrinsics
 from rsnb.geometry.poses import rotation_angle
 
-WIDTH = 640  # pictures are matched at this width
+WIDTH = 640  # pictures are matched at this width; smaller ones are enlarged up to four times
 FEATURES, RATIO, LEAST = 1500, 0.75, 24  # keypoints a picture, Lowe's ratio, matches that make a pair worth anything
 PARALLAX = 0.004  # pictures that move less than this share of their width tell nothing
 
@@ -90,10 +91,15 @@ def _features(views: PosedViews, i: int, width: int):
     except InputError:
         return None
     grey = cv2.cvtColor((small.images[0].transpose(1, 2, 0) * 255).astype(np.uint8), cv2.COLOR_RGB2GRAY)
+    K, zoom = small.K[0], min(4.0, width / grey.shape[1])
+    if zoom > 1.2:
+        new = (round(grey.shape[1] * zoom), round(grey.shape[0] * zoom))
+        K = scale_intrinsics(K, grey.shape[::-1], new)
+        grey = cv2.resize(grey, new, interpolation=cv2.INTER_CUBIC)
     points, descriptors = cv2.SIFT_create(FEATURES).detectAndCompute(grey, None)
     if len(points) < LEAST:
         return None
-    return np.array([point.pt for point in points]) + 0.5, descriptors, small.K[0]
+    return np.array([point.pt for point in points]) + 0.5, descriptors, K
 
 
 def _match(i: int, j: int, first, second, width: int) -> PairMatches | None:
