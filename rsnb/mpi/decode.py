@@ -18,7 +18,6 @@ from torch.nn import functional as F
 
 from rsnb.errors import InputError
 from rsnb.mpi.decoder import Decoder
-from rsnb.mpi.decoder_cost import require_memory
 from rsnb.mpi.decoder_loss import Switches
 from rsnb.mpi.encoder import WIDTHS, Encoder
 from rsnb.mpi.model import ImMPI
@@ -27,9 +26,11 @@ from rsnb.mpi.result import OptimisedMpi
 from rsnb.mpi.views import MpiFrame, check_range, depth_range, padded_frame, view_rows
 from rsnb.scenes import PosedImages
 from rsnb.training.checkpoints import load_checkpoint
+from rsnb.training.memory import free_bytes
 
 SETTINGS = ("trunk", "bottleneck_norm", "plane_code", "statistics")
 NETWORK_SIDE = 128  # height and width that the network takes are multiples of it
+_NUMBERS_HELD = 80  # a pixel and plane, while the decoder runs without gradients; 68 to 95 measured on a CPU
 
 
 def decode_scene(model: ImMPI, views: PosedImages, reference: str, near_far: tuple[float, float] | None = None,
@@ -60,13 +61,13 @@ def decode_scene(model: ImMPI, views: PosedImages, reference: str, near_far: tup
     near_far = near_far or depth_range(views, reference)
     check_range(*near_far)
     frame = network_frame(views, reference, near_far)
+    _require_memory(frame.size, planes, device)
     image = network_picture(views.images[view_rows(views, [reference])[0]], frame, device)
     image = image.to(model.decoder.head0.weight.dtype)
     with torch.no_grad():
         before = [(module, module.training) for module in model.modules()]
         model.to(device).eval()
         try:
-            require_memory(model.decoder, frame.size, planes, device)
             mpi = model(image, planes)[0].float()
         finally:
             for module, training in before:
@@ -147,6 +148,14 @@ def network_picture(image, frame: MpiFrame, device: str = "cpu") -> Tensor:
     top, left, height, width = frame.inset
     margins = (left, frame.size[1] - left - width, top, frame.size[0] - top - height)
     return F.pad(torch.as_tensor(image, device=device)[None], margins, mode="replicate")[0]
+
+
+def _require_memory(size: tuple[int, int], planes: int, device: str) -> None:
+    needed, free = 4 * _NUMBERS_HELD * planes * size[0] * size[1], free_bytes(device)
+    if free is not None and needed > free:
+        raise InputError(f"to decode {planes} planes of {size[0]} x {size[1]} takes {needed / 1e9:.1f} GB, and "
+                         f"{free / 1e9:.1f} GB are free on {device}", where="planes",
+                         mend="Lower the number of planes or the size of the pictures")
 
 
 def _switches_of(model: ImMPI, switches: Switches | None) -> Switches:

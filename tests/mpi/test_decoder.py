@@ -1,15 +1,15 @@
-"""The decoder against the published network, written here from the fact sheet's table under the published keys."""
+"""The decoder against the published network, written out in `published_network` under the published keys."""
 
 from __future__ import annotations
 
-import functools
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
-from rsnb.data.weights.immpi import convert_decoder, convert_immpi, decoder_table
+from rsnb.data.weights.immpi import convert_decoder, convert_immpi
 from rsnb.data.weights.trunks import resnet_table
 from rsnb.errors import InputError
 from rsnb.mpi.decoder import Decoder
@@ -17,58 +17,10 @@ from rsnb.mpi.encoder import Encoder
 from rsnb.mpi.layers import convolve_doubled
 from rsnb.mpi.model import ImMPI
 
+sys.path.insert(0, str(Path(__file__).parent))
+from published_network import published_network, published_state
+
 WIDTHS = (64, 64, 128, 256, 512)
-
-
-@functools.cache
-def published_state(seed=0, spread=0.05):
-    """Random weights under the published keys, statistics of normalisations unlike a fresh network's."""
-    rng = np.random.default_rng(seed)
-    state = {key: torch.from_numpy(rng.normal(0, spread, row.shape)) for key, row in decoder_table().items()}
-    for key, value in state.items():
-        if key.endswith("running_var"):
-            value.uniform_(0.5, 2, generator=torch.Generator().manual_seed(seed))
-        elif value.dim() == 1:
-            value.add_(0.5)
-    return state
-
-
-def published_network(state, features, codes, training):
-    """The published decoder: every plane with its own copy of all maps."""
-    def norm(y, key):
-        mean, var = (state[f"{key}.{part}"].clone() for part in ("running_mean", "running_var"))
-        return F.batch_norm(y, mean, var, state[f"{key}.weight"], state[f"{key}.bias"], training)
-
-    def squash(x, name):
-        weight = state[f"{name}.0.weight"]
-        return F.leaky_relu(norm(F.conv2d(x, weight, padding=weight.shape[-1] // 2), f"{name}.1"), 0.1)
-
-    def conv3(x, key):
-        x = torch.nn.ReflectionPad2d(1)(x)
-        return F.conv2d(x, state[f"{key}.conv.weight"], state[f"{key}.conv.bias"])
-
-    def planes(x):
-        copies = x.repeat(len(codes), 1, 1, 1)
-        return torch.cat([copies, codes[:, :, None, None].repeat(1, 1, *x.shape[-2:])], 1)
-
-    def halve(x):
-        return torch.nn.MaxPool2d(3, stride=2, padding=1)(x)
-
-    double = torch.nn.UpsamplingNearest2d(scale_factor=2)
-    x = squash(halve(squash(halve(features[4]), "conv_down1")), "conv_down2")
-    x = planes(squash(double(squash(double(x), "conv_up1")), "conv_up2"))
-    outputs = {}
-    for i in range(4, -1, -1):
-        for n in range(2):
-            key = f"convs.(-'-u-p-c-o-n-v-'-,- -{i}-,- -{n}-)"
-            if n == 1:
-                x = double(x)
-                x = torch.cat([x, planes(features[i - 1])], 1) if i > 0 else x
-            x = F.elu(norm(conv3(x, f"{key}.conv"), f"{key}.bn"))
-        if i < 4:
-            y = conv3(x, f"convs.(-'-d-i-s-p-c-o-n-v-'-,- -{i}-)")
-            outputs[i] = torch.cat([torch.sigmoid(y[:, :3]), y[:, 3:].abs() + 1e-4], 1)
-    return [outputs[s] for s in range(4)]
 
 
 def random_maps(height, width, seed=3):
