@@ -73,7 +73,7 @@ def read_posed_scene(path: str | Path, scene: str | int | None = None, format: s
     Args:
         path: the root of a data set, a scene's folder, or the file of the cameras. The scene may also lie up to two
             folders deeper if it is the only one.
-        scene: which one, where there are several: a folder's name, or the number at its end.
+        scene: which one, where there are several: a folder's name, or the number at its end. "" is None.
         format: one of `posed_scene_formats`, or "auto".
         images: folder of the pictures, for formats that keep it apart (COLMAP, transforms.json, OpenSfM, MVSNet).
         convention: "auto" takes poses as the format says. Some tools write the same files in another way: then one of
@@ -88,7 +88,7 @@ def read_posed_scene(path: str | Path, scene: str | int | None = None, format: s
         InputError: nothing that is known (it says what was looked for and what is there), several scenes to choose
             among, or whatever the reader finds wrong.
     """
-    path = Path(path)
+    path, scene = Path(path), None if scene == "" else scene
     if not path.exists():
         raise InputError("there is no such file or folder", where=path, mend="Give the folder of a scene")
     if format != "auto" and format not in FORMATS:
@@ -133,7 +133,7 @@ def _locate(path: Path, scene: str | int | None, format: str) -> tuple[Path, lis
     """
     found = _formats_of(path, format)
     if scene is not None and not any(FORMATS[name].many_scenes for name in found):
-        path = _scene_below(path, scene)
+        path = _scene_below(path, scene, bool(found))
         found = _formats_of(path, format)
     if found:
         return path, found
@@ -160,7 +160,7 @@ def _formats_of(path: Path, format: str) -> list[str]:
     return sorted(found, key=lambda name: deeper and FORMATS[name].many_scenes)  # what lies right here comes first
 
 
-def _scene_below(path: Path, scene: str | int) -> Path:
+def _scene_below(path: Path, scene: str | int, is_scene: bool) -> Path:
     """The sub-folder of that name, or the only one whose name ends in that number.
 
     Raises:
@@ -174,7 +174,7 @@ def _scene_below(path: Path, scene: str | int) -> Path:
     if len(numbered) == 1:
         return numbered[0]
     raise InputError(f"there is no scene {str(scene)!r}", where=path,
-                     mend=f"Choose among {', '.join(folder.name for folder in folders[:6])}" if folders
+                     mend=f"Choose among {', '.join(folder.name for folder in folders[:6])}" if folders and not is_scene
                      else "Leave `scene` out: the path is a scene itself")
 
 

@@ -189,7 +189,7 @@ def _range(path: Path, rows: list, original_whu: bool) -> tuple[tuple[float, flo
     else:
         count = row[2] if len(row) > 2 else DEPTHS
         near, far, assumed = row[0], row[3] if len(row) == 4 else row[0] + row[1] * (count - 1), len(row) == 2
-    if not 0 < near < far:
+    if not (0 < near < far and row[1] > 0):
         raise InputError(f"the depths {' '.join(f'{value:g}' for value in row)} give the range {near:g} to {far:g}",
                          where=path, line=line, mend="The least depth and the interval are above 0")
     return (near, far), assumed
