@@ -40,6 +40,7 @@ _NAMES = {
     "multiview.exterior_orientation": "read_exterior_orientation",
     "multiview.levir_nvs": "read_levir_nvs levir_nvs_scenes",
     "multiview.whu_mvs": "read_whu_mvs whu_mvs_scenes whu_samples",
+    "multiview.cross_scene": "cross_scene_samples",
     "multiview.colmap": "read_colmap",
     "multiview.transforms_json": "read_transforms_json",
     "multiview.opensfm": "read_opensfm",
