@@ -38,7 +38,7 @@ class PlanesLook:
 
     stretch: float = 1.0
     side: int = 96
-    max_texels: int = 7500
+    max_texels: int = 5000
     least_alpha: float = 0.3
     least_shown: float = 0.05
     inset: tuple[int, int, int, int] | None = None

@@ -38,7 +38,7 @@ def camera_map(
         splits: {name: "reference", "train", "test" or another word}; views without an entry are unused. One is the
             reference; the first view is if none says so.
         near_far: z depths of the first and last plane in the reference camera.
-        points: [M, 3] of the scene, world, or None; at most some thousand are drawn.
+        points: [M, 3] of the scene, world, or None; some thousand at most are drawn, none far off.
         unit: of the poses.
         width: inches.
     """
@@ -47,14 +47,18 @@ def camera_map(
     reference = kind.index("reference") if "reference" in kind else 0
     Ks = np.broadcast_to(as_array(K).astype(float), (len(poses), 3, 3))
     to_reference = compose(poses[reference], invert(poses))  # [N], from each camera's frame to the reference's
+    corners = plane_corners(Ks[reference], picture_size(Ks[reference]), np.asarray(near_far, float))
+    dots = None
+    if points is not None:
+        shown = as_array(points).astype(float)
+        shown = shown[:: max(1, len(shown) // MOST_POINTS)] @ poses[reference][:3, :3].T + poses[reference][:3, 3]
+        dots = nearby(shown, np.concatenate([corners.reshape(-1, 3), to_reference[:, :3, 3]]))
     fig, axes = subplots(1, 2, width, 0.46 * width)
     for ax, (across, down) in zip(axes[0], ((0, 1), (0, 2)), strict=True):
-        if points is not None:
-            shown = as_array(points).astype(float)
-            shown = shown[:: max(1, len(shown) // MOST_POINTS)] @ poses[reference][:3, :3].T + poses[reference][:3, 3]
-            ax.plot(shown[:, across], shown[:, down], ".", ms=1.5, color=MUTED, alpha=0.5, zorder=1)
-        _draw_frustum(ax, Ks[reference], near_far, across, down, unit)
-        _draw_cameras(ax, to_reference, Ks, kind, across, down)
+        if dots is not None:
+            ax.plot(dots[:, across], dots[:, down], ".", ms=1.5, color=MUTED, alpha=0.5, zorder=1)
+        _draw_frustum(ax, corners, across, down, unit)
+        _draw_cameras(ax, to_reference, kind, across, down)
         ax.set_aspect("equal", adjustable="datalim")
         ax.invert_yaxis()
         ax.set(xlabel=f"right, {unit}")
@@ -64,8 +68,17 @@ def camera_map(
     return fig
 
 
-def _draw_frustum(ax, K, near_far, across: int, down: int, unit: str) -> None:
-    corners = plane_corners(K, picture_size(K), np.asarray(near_far, float))
+def nearby(points: np.ndarray, others: np.ndarray, reach: float = 0.25) -> np.ndarray:
+    """Those of the points [M, 3] that lie in the box of others [N, 3], made larger by a share of its sides.
+
+    A reconstruction holds a few points at the horizon and beyond; a map of them shows nothing else.
+    """
+    low, high = others.min(axis=0), others.max(axis=0)
+    margin = reach * (high - low)
+    return points[((points >= low - margin) & (points <= high + margin)).all(axis=1)]
+
+
+def _draw_frustum(ax, corners, across: int, down: int, unit: str) -> None:
     near, far = np.concatenate([corners, corners[:, :1]], axis=1)
     for sheet in (near, far):
         ax.plot(sheet[:, across], sheet[:, down], color=SPLIT_COLOURS["reference"], lw=1.4, zorder=2)
@@ -73,8 +86,8 @@ def _draw_frustum(ax, K, near_far, across: int, down: int, unit: str) -> None:
         ax.plot([0, corner[across]], [0, corner[down]], color=SPLIT_COLOURS["reference"], lw=0.8, alpha=0.6, zorder=2)
     if down == 2:
         for sheet, name, edge in ((near, "first", "bottom"), (far, "last", "top")):
-            ax.annotate(f"{name} plane, {sheet[0, 2]:.4g} {unit}", (sheet[:, 0].mean(), sheet[0, 2]), ha="center",
-                        va=edge, xytext=(0, 3 if edge == "bottom" else -3), textcoords="offset points", fontsize=9)
+            ax.annotate(f"{name} plane, {sheet[0, 2]:.4g} {unit}", (sheet[:, 0].max(), sheet[0, 2]), va=edge,
+                        xytext=(6, 0), textcoords="offset points", fontsize=9)
 
 
 def picture_size(K: np.ndarray) -> tuple[float, float]:
@@ -82,7 +95,7 @@ def picture_size(K: np.ndarray) -> tuple[float, float]:
     return 2 * float(K[1, 2]), 2 * float(K[0, 2])
 
 
-def _draw_cameras(ax, to_reference, Ks, kind, across: int, down: int) -> None:
+def _draw_cameras(ax, to_reference, kind, across: int, down: int) -> None:
     """Each camera a dot with a stroke the way it looks; a label a split."""
     centres = to_reference[:, :3, 3]
     spread = np.ptp(centres, axis=0).max() if len(centres) > 1 else 0.0
