@@ -217,23 +217,24 @@ class _Run:
 
     def step(self, number: int) -> dict[str, Tensor]:
         """Loss and terms of one sample."""
-        epoch, at = divmod(number, len(self.samples))
-        order = np.random.default_rng([self.options.seed, epoch]).permutation(len(self.samples))
-        sample = self.samples[order[at]]
+        sample, names = self.turn(number)
         ready = self.prepare(sample)
         with torch.set_grad_enabled(self.options.train_encoder):
             features = self.model.encoder(ready.image)
         mpis = self.model.decoder(features, self.model.decoder.codes(self.options.planes))
-        found = [self.loss(mpis, self.target(ready, name), number) for name in self.draw(sample)]
+        found = [self.loss(mpis, self.target(ready, name), number) for name in names]
         return {term: torch.stack([terms[term] for terms in found]).mean() for term in found[0]}
 
-    def draw(self, sample: SceneSample) -> list[str]:
-        """Random neighbours, none twice."""
+    def turn(self, number: int) -> tuple[SceneSample, list[str]]:
+        """Whose turn it is, and random neighbours of it, none twice."""
+        epoch, at = divmod(number, len(self.samples))
+        order = np.random.default_rng([self.options.seed, epoch]).permutation(len(self.samples))
+        sample = self.samples[order[at]]
         names = sample.neighbours
         if self.options.switches.reference == "mended":
             names = (*names, sample.reference)
         chosen = torch.randperm(len(names), generator=self.generator)[:self.options.targets_per_decode]
-        return [names[i] for i in chosen.tolist()]
+        return sample, [names[i] for i in chosen.tolist()]
 
     def prepare(self, sample: SceneSample) -> _Prepared:
         views = self.scenes.views(sample)
