@@ -86,7 +86,7 @@ def read_view_split(path: str | Path) -> tuple[tuple[int, ...], ...]:
     Blanks or commas separate ids; a list may go over several lines; what follows `#` or `//` is passed over.
 
     Raises:
-        InputError: a count that is not the number of ids that follow, or something that is no id.
+        InputError: a count that is not the number of ids that follow, an id twice, or something that is no id.
     """
     path = require_file(path, "view split")
     numbers: list[tuple[int, int]] = []  # line, id
@@ -106,6 +106,10 @@ def read_view_split(path: str | Path) -> tuple[tuple[int, ...], ...]:
         if len(ids) < count or (following and following[0][0] == numbers[count - 1][0] and count > 0):
             raise InputError(f"the count says {count} ids, but another number follow", where=path, line=line,
                              mend="Correct the count, or complete the list")
+        twice = next((i for i in ids if ids.count(i) > 1), None)
+        if twice is not None:  # often the count of the next list, taken for an id
+            raise InputError(f"the list of {count} ids holds {twice} twice", where=path, line=line,
+                             mend="Correct the count, or remove one of the two")
         lists.append(tuple(ids))
         numbers = following
     return tuple(lists)
