@@ -45,6 +45,7 @@ class DecoderOptions:
         planes: P.
         near_far: z depth of the first and last plane; None takes the reference view's own.
         epochs: rounds over the targets.
+        steps: of the optimiser in all, in place of what `epochs` makes; None: as `epochs` says.
         views_per_decode: targets that one decode serves (K); an epoch has ceil(targets / K) steps. Published: 1.
         learning_rate: of Adam (0.9, 0.999).
         milestones: epochs at which the rate is divided, and the divisor: "50,100,200,300,400:2".
@@ -61,6 +62,7 @@ class DecoderOptions:
     planes: int = 32
     near_far: tuple[float, float] | None = None
     epochs: int = 500
+    steps: int | None = None
     views_per_decode: int = 1
     learning_rate: float = 1e-3
     milestones: str = "50,100,200,300,400:2"
@@ -74,9 +76,9 @@ class DecoderOptions:
     check_every: int = 1
 
     def __post_init__(self):
-        for name, least in (("planes", 2), ("epochs", 1), ("views_per_decode", 1), ("save_epochs", 0),
+        for name, least in (("planes", 2), ("epochs", 1), ("steps", 1), ("views_per_decode", 1), ("save_epochs", 0),
                             ("check_every", 1)):
-            if getattr(self, name) < least:
+            if getattr(self, name) is not None and getattr(self, name) < least:
                 raise InputError(f"the value is {getattr(self, name)}", where=f"DecoderOptions.{name}",
                                  mend=f"Give at least {least}")
         if not self.learning_rate > 0:
@@ -157,8 +159,9 @@ class _Run:
         options, decoder = self.options, self.model.decoder
         adam = torch.optim.Adam(decoder.parameters(), options.learning_rate)
         trained = Trained(self.model, adam, milestone_schedule(adam, options.milestones, self.per_epoch))
+        steps = options.steps or options.epochs * self.per_epoch
         loop = LoopOptions(
-            options.epochs * self.per_epoch, checkpoint, options.save_epochs * self.per_epoch, settings=self.settings,
+            steps, checkpoint, options.save_epochs * self.per_epoch, settings=self.settings,
             check_every=options.check_every, description="per-scene optimisation", seconds=options.seconds,
             when_memory_runs_out="Lower `planes`, the size of the pictures or `views_per_decode`")
         with _scalars(options.logdir) as log:
