@@ -20,6 +20,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from rsnb.data.multiview.depth_ranges import ranges_of_points
 from rsnb.data.multiview.views import PosedViews
 from rsnb.errors import InputError
 from rsnb.geometry.poses import invert
@@ -78,19 +79,6 @@ def reinterpret(views: PosedViews, convention: str) -> PosedViews:
                       notes=(*views.notes, f"the poses are read as {convention} ({describe(convention)}), not as "
                              f"{views.convention}, the format's own"))
     return changed if views.points is None else replace(changed, near_far=ranges_of_points(changed, views.points))
-
-
-def ranges_of_points(views: PosedViews, points: np.ndarray, percentiles=(1.0, 99.0)) -> np.ndarray:
-    """[N, 2] float64: percentiles of the z depth of the points [P, 3] that lie in each picture; nan for fewer than two.
-    """
-    ranges = np.full((len(views), 2), np.nan)
-    for i, name in enumerate(views.names):
-        pixels = views.project(name, points)
-        inside = ((pixels > 0) & (pixels < views.sizes[i])).all(axis=1)
-        depth = points[inside] @ views.world_to_cam[i, 2, :3] + views.world_to_cam[i, 2, 3]
-        if len(depth) > 1:
-            ranges[i] = np.percentile(depth, percentiles)
-    return ranges
 
 
 def _parts(convention: str) -> tuple[str, str, bool]:

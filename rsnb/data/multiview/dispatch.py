@@ -14,12 +14,18 @@ from importlib import import_module
 from pathlib import Path
 
 from rsnb.data.multiview.conventions import reinterpret
+from rsnb.data.multiview.depth_ranges import with_depth_ranges
 from rsnb.data.multiview.recognise import (
+    bundler_here,
+    camera_files_here,
     colmap_here,
     exterior_orientation_here,
     levir_nvs_here,
+    llff_here,
+    metashape_here,
     mvsnet_here,
     opensfm_here,
+    pix4d_here,
     transforms_here,
     whu_mvs_here,
 )
@@ -56,6 +62,11 @@ FORMATS: Mapping[str, SceneReader] = {
     "transforms_json": SceneReader(transforms_here, "transforms_json", "read_transforms_json",
                                    "transforms.json or transforms_train.json with frames"),
     "opensfm": SceneReader(opensfm_here, "opensfm", "read_opensfm", "reconstruction.json, here or in opensfm"),
+    "llff": SceneReader(llff_here, "llff", "read_llff", "poses_bounds.npy"),
+    "camera_files": SceneReader(camera_files_here, "camera_files", "read_camera_files", "0000.jpg.camera and so on"),
+    "pix4d": SceneReader(pix4d_here, "pix4d", "read_pix4d", "*_calibrated_camera_parameters.txt"),
+    "metashape": SceneReader(metashape_here, "metashape", "read_metashape", "cameras exported as .xml"),
+    "bundler": SceneReader(bundler_here, "bundler", "read_bundler", "bundle.out with list.txt"),
     "exterior_orientation": SceneReader(exterior_orientation_here, "exterior_orientation", "read_exterior_orientation",
                                         "a table (.csv, .txt) of names, x, y, z, omega, phi, kappa"),
 }
@@ -82,7 +93,8 @@ def read_posed_scene(path: str | Path, scene: str | int | None = None, format: s
             own does not, with a note.
 
     Returns:
-        The reader's views; `notes` tells what was chosen where there was a choice.
+        The reader's views; `notes` tells what was chosen where there was a choice. Where the format states no depths
+        but has sparse points, `near_far` comes from those.
 
     Raises:
         InputError: nothing that is known (it says what was looked for and what is there), several scenes to choose
@@ -109,7 +121,7 @@ def read_posed_scene(path: str | Path, scene: str | int | None = None, format: s
     if len(found) > 1:
         views = replace(views, notes=(*views.notes, f"{place.name} holds {' and '.join(found)}; {chosen} was read, "
                                       "format= chooses another"))
-    return _in_convention(views, convention)
+    return with_depth_ranges(_in_convention(views, convention))
 
 
 def _in_convention(views: PosedViews, convention: str) -> PosedViews:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from rsnb.data.multiview.bundler import find_bundle
+from rsnb.data.multiview.camera_files import camera_files_of
 from rsnb.data.multiview.colmap import find_colmap_model
 from rsnb.data.multiview.mvsnet import camera_files
+from rsnb.data.multiview.pix4d import PATTERN, find_pix4d
 from rsnb.data.multiview.scene_folder import data_root, files_of, list_scenes, sub_folder
 from rsnb.errors import InputError
 
@@ -90,6 +93,39 @@ def opensfm_here(path: Path) -> Path | None:
     names = ("reconstruction.json", "opensfm/reconstruction.json", "opensfm/reconstruction.topocentric.json",
              "reconstruction.topocentric.json")
     return path if any((path / name).is_file() for name in names) else None
+
+
+def llff_here(path: Path) -> Path | None:
+    """poses_bounds.npy."""
+    path = path if path.is_file() else path / "poses_bounds.npy"
+    return path if path.is_file() and path.name.endswith("poses_bounds.npy") else None
+
+
+def camera_files_here(path: Path) -> Path | None:
+    """Files <picture>.camera."""
+    return path if path.is_dir() and camera_files_of(path) else None
+
+
+def pix4d_here(path: Path) -> Path | None:
+    """A project's params with *_calibrated_camera_parameters.txt, or that file."""
+    if path.is_file():
+        return path if path.name.endswith(PATTERN[1:]) else None
+    return find_pix4d(path)
+
+
+def metashape_here(path: Path) -> Path | None:
+    """Cameras as XML: the file, or the only such file of a folder."""
+    if path.is_file():
+        head = _head(path) if path.suffix.lower() == ".xml" else ""
+        return path if "<document" in head and "<sensor" in head else None
+    files = [file for file in sorted(path.glob("*.xml")) if metashape_here(file)]
+    return files[0] if len(files) == 1 else None
+
+
+def bundler_here(path: Path) -> Path | None:
+    """bundle.out, or a file that begins as one."""
+    path = path if path.is_file() else find_bundle(path)
+    return path if path is not None and path.suffix == ".out" and "Bundle file" in _head(path)[:200] else None
 
 
 def exterior_orientation_here(path: Path) -> Path | None:

@@ -5,7 +5,8 @@
 
 OpenGL axes are x right, y up, z backward; here they become OpenCV's. Intrinsics may stand in each frame, may be only an
 angle of view, and are of the size `w` x `h`, which the pictures on the disk may be a part of. Pixel centres are at +0.5
-(the files come from COLMAP). `transforms_train.json`, `_val`, `_test` (the synthetic NeRF scenes) make the splits.
+(the files come from COLMAP). `transforms_train.json`, `_val`, `_test` (the synthetic NeRF scenes) make the splits;
+nerfstudio's `ply_file_path` names sparse points.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from rsnb.data.audit import Audit, Finding, picture_fault
+from rsnb.data.meshes.ply_columns import read_columns
 from rsnb.data.multiview.distortion import SPHERICAL, Distortion
 from rsnb.data.multiview.json_fields import number_of, positive_number, read_json
 from rsnb.data.multiview.pictures import PictureFolder, duplicate_pictures, picture_size, relative_name
@@ -73,12 +75,13 @@ def read_transforms_json(root: str | Path, images: str | Path | None = None) -> 
     sizes = [_size(frame, path) for _, frame, path in kept]
     cameras = [_intrinsics(frame, size, path) for (_, frame, path), size in zip(kept, sizes, strict=True)]
     poses = [invert(frame.cam_to_world @ np.diag([1.0, -1.0, -1.0, 1.0])) for _, frame, _ in kept]
+    points, rgb = _points(frames[0], base)
     return PosedViews(
         name=f"transforms.json {base.name}", names=tuple(name for name, _, _ in kept),
         image_paths=tuple(path for _, _, path in kept), K=np.array([K for K, _ in cameras]).reshape(-1, 3, 3),
         world_to_cam=np.array(poses).reshape(-1, 4, 4), sizes=np.array(sizes).reshape(-1, 2),
         distortion=tuple(lens for _, lens in cameras), splits=_splits(kept), skipped=skipped,
-        convention="opengl_c2w")
+        convention="opengl_c2w", points=points, points_rgb=rgb)
 
 
 def _files(root: Path) -> list[tuple[Path, str | None]]:
@@ -166,6 +169,24 @@ def _names(paths: list[str]) -> list[str]:
 def _stem(path: str) -> str:
     head, dot, suffix = path.rpartition(".")
     return head if dot and suffix.isalpha() and len(suffix) <= 4 else path
+
+
+def _points(frame: Frame, base: Path) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Nerfstudio's sparse points, [P, 3] float64 and [P, 3] uint8, in the world of the matrices; None without them.
+
+    Raises:
+        InputError: the file is there, but is no PLY with x, y and z.
+    """
+    name = frame.values.get("ply_file_path")
+    path = base / name if isinstance(name, str) else None
+    if path is None or not path.is_file():
+        return None, None
+    columns = read_columns(path).columns.get("vertex", {})
+    if not {"x", "y", "z"} <= set(columns):
+        raise InputError("its vertices have no x, y and z", where=path, mend="Make it again, or remove ply_file_path")
+    points = np.stack([columns[axis].values for axis in "xyz"], axis=-1).astype(np.float64)
+    colours = [columns[name].values for name in ("red", "green", "blue") if name in columns]
+    return points, np.stack(colours, axis=-1).astype(np.uint8) if len(colours) == 3 else None
 
 
 def _size(frame: Frame, path: Path) -> tuple[int, int]:
