@@ -63,7 +63,7 @@ def sweep(views: ViewSet, frame: MpiFrame, depths: Tensor, agreeing: float = 0.8
         chosen = (torch.arange(len(colours), device=keep.device)[:, None, None] < keep) & order.values.isfinite()
         weight = torch.zeros_like(distance).scatter(0, order.indices, chosen.to(distance.dtype))
         total = weight.sum(0).clamp_min(1.0)
-        planes.append(_fill((weight[:, None] * colours).sum(0) / total, count > 0))
+        planes.append(fill_unknown((weight[:, None] * colours).sum(0) / total, count > 0))
         cost = torch.where(chosen, order.values, torch.zeros_like(order.values)).sum(0) / total
         costs.append(torch.where(count >= 2, cost, torch.full_like(cost, math.inf)))
     # Where fewer than two pictures show a place on a plane, that plane is as likely as the others on average.
@@ -73,7 +73,7 @@ def sweep(views: ViewSet, frame: MpiFrame, depths: Tensor, agreeing: float = 0.8
     return torch.stack(planes), torch.where(seen, cost, mean)
 
 
-def _fill(colour: Tensor, known: Tensor) -> Tensor:
+def fill_unknown(colour: Tensor, known: Tensor) -> Tensor:
     """Colours [3, H, W] carried over to where none is known, coarser and coarser."""
     if known.all() or not known.any():
         return colour
@@ -155,11 +155,11 @@ def thickness(weights: Tensor, most: float = 3.0) -> Tensor:
     return -torch.log1p(-alpha.clamp(0, min(1 - math.exp(-most), 1 - 1e-7)))
 
 
-def match_exposure(views: ViewSet, frame: MpiFrame, depths: Tensor) -> ViewSet:
-    """The pictures with gain and offset a channel, so that each looks as the first one does where both look.
+def exposure_factors(views: ViewSet, frame: MpiFrame, depths: Tensor) -> tuple[Tensor, Tensor]:
+    """Gain and offset [N, 3] that make each picture look as the first one does where both look.
 
     Mean and standard deviation over the common area of a plane are matched, averaged over near, middle and far planes:
-    for that the pictures need not be aligned to the pixel. Photographs with automatic exposure need it.
+    for that the pictures need not be aligned to the pixel.
     """
     gains, offsets = [], []
     for depth in depths[[0, len(depths) // 2, -1]].tolist():
@@ -167,10 +167,15 @@ def match_exposure(views: ViewSet, frame: MpiFrame, depths: Tensor) -> ViewSet:
         for i in range(len(views)):
             both = seen[0] & seen[i]
             if both.sum() < 16:
-                gains.append(torch.ones(3)), offsets.append(torch.zeros(3))
+                gains.append(views.images.new_ones(3)), offsets.append(views.images.new_zeros(3))
                 continue
             own, first = colours[i][:, both], colours[0][:, both]
             gain = (first.std(1) / own.std(1).clamp_min(1e-3)).clamp(0.5, 2.0)
             gains.append(gain), offsets.append(first.mean(1) - gain * own.mean(1))
-    gain, offset = (torch.stack(v).reshape(3, len(views), 3).mean(0).to(views.images) for v in (gains, offsets))
+    return tuple(torch.stack(v).reshape(3, len(views), 3).mean(0) for v in (gains, offsets))
+
+
+def match_exposure(views: ViewSet, frame: MpiFrame, depths: Tensor) -> ViewSet:
+    """The pictures with gain and offset a channel of `exposure_factors`: photographs with automatic exposure need it."""
+    gain, offset = exposure_factors(views, frame, depths)
     return replace(views, images=(views.images * gain[..., None, None] + offset[..., None, None]).clamp(0, 1))

@@ -1,0 +1,170 @@
+"""How to go about a scene that nobody knows: reference, views to learn from, depth range, exposure, with reasons.
+
+Nothing here looks at a test picture. The poses of views that are asked for are known, and may choose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from rsnb.errors import InputError
+from rsnb.geometry.poses import camera_centre
+from rsnb.mpi.choose import choose_centre, choose_neighbours, matching_score, shared_view
+from rsnb.mpi.depth_search import scene_range, smaller, widest_range
+from rsnb.mpi.explicit import ExplicitOptions
+from rsnb.mpi.initial import exposure_factors
+from rsnb.mpi.planes import plane_depths
+from rsnb.mpi.views import check_views, choose_reference, depth_range, padded_frame, view_rows, view_set
+from rsnb.scenes import PosedImages
+
+EXPOSURE_DIFFERS = 0.05  # of a picture's contrast: less is noise
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What was chosen for a scene.
+
+    Attributes:
+        reference: whose camera the planes are parallel to.
+        learn_from: train views to learn from, without the reference, the best first.
+        near_far: z depth of the first and last plane in the reference camera.
+        exposure: whether the pictures' exposure should be matched.
+        recipe: "single" where one multiplane image reaches all targets, else "local" (`optimise_local`).
+        notes: reasons, one sentence each.
+    """
+
+    reference: str
+    learn_from: tuple[str, ...]
+    near_far: tuple[float, float]
+    exposure: bool
+    recipe: str
+    notes: tuple[str, ...]
+
+    def options(self, base: ExplicitOptions | None = None) -> ExplicitOptions:
+        """Options of the explicit stage with this range and exposure; the rest as in `base`."""
+        return replace(base or ExplicitOptions(), near_far=self.near_far, exposure=self.exposure)
+
+
+def range_and_neighbours(views: PosedImages, name: str, train: Sequence[str], count: int, points=None,
+                         near_far: tuple[float, float] | None = None):
+    """((near, far), where from), and the neighbours of a view: each needs the other, so a rough range comes first."""
+    rough = near_far or rough_range(views, name, train, points)
+    others = choose_neighbours(views, name, train, rough, count)
+    if near_far is not None:
+        return (near_far, "given"), others
+    return scene_range(views, name, others, points), others
+
+
+def rough_range(views: PosedImages, name: str, train: Sequence[str], points=None) -> tuple[float, float]:
+    """A first idea of the range, good enough to tell which views overlap: points, stated, or from where axes meet.
+
+    Axes of cameras around an object meet in it; where they do not meet in front (parallel ones) 5 to 100 mean
+    baselines are taken.
+    """
+    i = int(view_rows(views, [name])[0])
+    if points is not None and len(points) >= 2:
+        try:
+            return depth_range(views, name, points)
+        except InputError:
+            pass  # no points in this picture: the cameras must do
+    if views.near_far is not None and np.isfinite(views.near_far[i]).all():
+        return depth_range(views, name)
+    others = tuple(other for other in train if other != name)
+    least, most = widest_range(views, name, others)
+    poses = views.world_to_cam[view_rows(views, others)]
+    meeting = _meeting_depth(views.world_to_cam[i], poses)
+    if meeting is not None and meeting > least:
+        return 0.5 * meeting, 2 * meeting
+    baseline = float(np.median(np.linalg.norm(camera_centre(poses) - camera_centre(views.world_to_cam[i]), axis=-1)))
+    return max(least, 2 * baseline), min(most, 50 * baseline)
+
+
+def _meeting_depth(pose: np.ndarray, others: np.ndarray) -> float | None:
+    """Median z depth, in the first camera, at which its axis passes the others' axes; None where they are parallel."""
+    axis, centre = pose[2, :3], camera_centre(pose)
+    depths = []
+    for other in others:
+        cosine = float(axis @ other[2, :3])
+        if not 0.1 < cosine < 0.9995:
+            continue
+        apart = camera_centre(other) - centre
+        depths.append(float(apart @ (axis - cosine * other[2, :3])) / (1 - cosine**2))
+    depths = [depth for depth in depths if depth > 0]
+    return float(np.median(depths)) if len(depths) >= max(1, len(others) // 4) else None
+
+
+def prepare(views: PosedImages, train: Sequence[str], targets: Sequence[str] = (), points=None,
+            reference: str | None = None) -> Setup:
+    """Choose reference, views to learn from, depth range, exposure and recipe for a scene.
+
+    Args:
+        views: all pictures; only those of `train` (and the reference) are looked at.
+        train: names of the views to learn from.
+        targets: names of the views that are wanted; only their poses and intrinsics are read. () = near the train views.
+        points: [P, 3] sparse points in the world, or None.
+        reference: where a data set names it; None chooses the train view nearest to all targets, or the middle one.
+
+    Raises:
+        InputError: bad poses or split, or views that share nothing.
+    """
+    train = tuple(train)
+    check_views(views, reference or train[0], train, targets)
+    notes = []
+    if reference is None:
+        reference = choose_centre(views, train, targets) if targets else choose_reference(views, train)
+        notes.append(f"reference {reference}: the train view nearest to all wanted ones" if targets else
+                     f"reference {reference}: the train view in the middle")
+    candidates = tuple(name for name in train if name != reference)
+    (near_far, source), _ = range_and_neighbours(views, reference, candidates, 3, points)
+    notes.append(f"planes from {near_far[0]:.3g} to {near_far[1]:.3g}: {source}")
+    learn = _learn_from(views, reference, candidates, near_far)
+    notes.append(f"{len(learn)} of {len(candidates)} views share enough of the reference's space to learn from")
+    far_off = _out_of_reach(views, reference, targets or candidates, near_far)
+    recipe = "local" if far_off else "single"
+    notes.append(f"{len(far_off)} of {len(targets or candidates)} wanted views see the planes at more than "
+                 f"{REACH_ANGLE:g} degrees or past their edge ({', '.join(far_off[:3])}): local multiplane images"
+                 if far_off else "one multiplane image reaches all wanted views")
+    differs = exposure_spread(views, reference, learn, near_far)
+    notes.append(f"brightness and contrast of the pictures differ by {differs:.0%}: "
+                 + ("they are matched" if differs > EXPOSURE_DIFFERS else "left as they are"))
+    return Setup(reference, learn, near_far, differs > EXPOSURE_DIFFERS, recipe, tuple(notes))
+
+
+REACH_ANGLE = 12.0
+
+
+def _learn_from(views, reference, candidates, near_far) -> tuple[str, ...]:
+    scored = [(matching_score(*shared_view(views, reference, name, near_far)), name) for name in candidates]
+    good = [name for score, name in sorted(scored, key=lambda pair: -pair[0]) if score > 0]
+    return tuple(good) or candidates
+
+
+def _out_of_reach(views, reference, wanted, near_far) -> list[str]:
+    """Wanted views that one multiplane image at the reference will show badly."""
+    bad = []
+    for name in wanted:
+        overlap, angle = shared_view(views, name, reference, _seen_from(views, reference, name, near_far))
+        if name != reference and (overlap < 0.5 or angle > REACH_ANGLE):
+            bad.append(name)
+    return bad
+
+
+def _seen_from(views, reference, name, near_far) -> tuple[float, float]:
+    """The range in another camera: along its axis the camera stands nearer or farther by its shift."""
+    i, j = view_rows(views, [reference, name])
+    shift = float(views.world_to_cam[i, 2, :3] @ (camera_centre(views.world_to_cam[j])
+                                                   - camera_centre(views.world_to_cam[i])))
+    near = max(near_far[0] - shift, 0.2 * near_far[0])
+    return near, max(near_far[1] - shift, 1.2 * near)
+
+
+def exposure_spread(views: PosedImages, reference: str, others: Sequence[str], near_far) -> float:
+    """Median over the views of the gain and offset that they lack against the reference: 0.1 = by a tenth."""
+    small = smaller(views, (reference, *others), 128)
+    frame = padded_frame(small, reference, (), near_far, 0.0, 1)
+    gain, offset = exposure_factors(view_set(small, (reference, *others), frame), frame, plane_depths(*near_far, 8))
+    off = gain[1:].log().abs().mean(1) + offset[1:].abs().mean(1)
+    return float(off.median())
