@@ -66,7 +66,8 @@ def choose_neighbours(views: PosedImages, name: str, candidates: Sequence[str], 
     Raises:
         InputError: no candidate shares a third of the picture: there is nothing to match.
     """
-    scores = {other: matching_score(*shared_view(views, name, other, near_far)) for other in candidates if other != name}
+    scores = {other: matching_score(*shared_view(views, name, other, near_far))
+              for other in candidates if other != name}
     best = sorted((other for other in scores if scores[other] > 0), key=lambda other: -scores[other])[:count]
     if not best:
         raise InputError(f"no other view shares {LEAST_OVERLAP:.0%} of its picture from {near_far[0]:.3g} to "

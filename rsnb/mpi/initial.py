@@ -176,6 +176,6 @@ def exposure_factors(views: ViewSet, frame: MpiFrame, depths: Tensor) -> tuple[T
 
 
 def match_exposure(views: ViewSet, frame: MpiFrame, depths: Tensor) -> ViewSet:
-    """The pictures with gain and offset a channel of `exposure_factors`: photographs with automatic exposure need it."""
+    """The pictures with gain and offset of `exposure_factors`: photographs with automatic exposure need it."""
     gain, offset = exposure_factors(views, frame, depths)
     return replace(views, images=(views.images * gain[..., None, None] + offset[..., None, None]).clamp(0, 1))

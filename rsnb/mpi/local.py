@@ -18,7 +18,7 @@ import torch
 
 from rsnb.errors import InputError
 from rsnb.geometry.poses import camera_centre
-from rsnb.mpi.choose import choose_neighbours, nearest_views
+from rsnb.mpi.choose import nearest_views
 from rsnb.mpi.explicit import ExplicitOptions, optimise_explicit
 from rsnb.mpi.initial import fill_unknown
 from rsnb.mpi.matching import matched_mpi

@@ -1,7 +1,7 @@
 """How well pictures agree on planes, from colour and from detail, and the one-picture multiplane image that follows.
 
-Photographs of one place differ in exposure, flare and vignetting. What stays is local detail: the picture minus its mean
-over a square. Both are compared, so that blank walls are told apart by colour and bright ones by their joints.
+Photographs of one place differ in exposure, flare and vignetting. What stays is local detail: the picture minus its
+mean over a square. Both are compared, so that blank walls are told apart by colour and bright ones by their joints.
 """
 
 from __future__ import annotations

@@ -103,7 +103,8 @@ def prepare(views: PosedImages, train: Sequence[str], targets: Sequence[str] = (
     Args:
         views: all pictures; only those of `train` (and the reference) are looked at.
         train: names of the views to learn from.
-        targets: names of the views that are wanted; only their poses and intrinsics are read. () = near the train views.
+        targets: names of the views that are wanted; only their poses and intrinsics are read. () = near
+            the train views.
         points: [P, 3] sparse points in the world, or None.
         reference: where a data set names it; None chooses the train view nearest to all targets, or the middle one.
 
