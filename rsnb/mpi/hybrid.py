@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from rsnb.errors import InputError
 from rsnb.mpi.decode import decode_scene
+from rsnb.mpi.decoder_loss import DecoderLossOptions
 from rsnb.mpi.explicit import ExplicitOptions, nearest_names, optimise_explicit
 from rsnb.mpi.initial import likelihood, sweep, thickness
 from rsnb.mpi.layers import check_choice
@@ -38,8 +39,9 @@ class HybridOptions:
     """How a decoder's planes are made and refined.
 
     Attributes:
-        explicit: of the refinement; its last number of steps is done. Planes and depth range of everything are its.
-        decoder: of the warm-up, and how its planes are rendered.
+        explicit: of the refinement; its last number of steps is done.
+        decoder: of the warm-up; its planes and depth range are those of `explicit`. By default without LPIPS, and
+            with four views a decode: a blur is enough to bake.
         warm_up: steps of the decoder on the scene before its planes are baked; 0 with a model is feed-forward only.
         join: "decoder": its planes alone, the sweep where the reference picture does not reach; "both": the decoder's
             weights times the sweep's likelihood, with the sweep's colours.
@@ -47,7 +49,8 @@ class HybridOptions:
     """
 
     explicit: ExplicitOptions = field(default_factory=ExplicitOptions)
-    decoder: DecoderOptions = field(default_factory=DecoderOptions)
+    decoder: DecoderOptions = field(default_factory=lambda: DecoderOptions(
+        views_per_decode=4, loss=DecoderLossOptions(weights=(2.0, 1.0, 0.0))))
     warm_up: int = 0
     join: Literal["decoder", "both"] = "both"
     most: float = MOST
