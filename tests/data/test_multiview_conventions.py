@@ -52,6 +52,23 @@ def test_there_and_back(convention):
     assert all(np.abs(poses_of(files, other) - poses).max() > 0.1 for other in others)
 
 
+def test_a_quaternion_with_its_real_part_last_by_hand():
+    # a quarter turn about z is w x y z = (1, 0, 0, 1) / sqrt 2; written real part last it reads (0, 0, 1, 1) / sqrt 2,
+    # which as w x y z is half a turn about the axis between y and z
+    misread = np.diag([-1.0, 0, 0, 1])
+    misread[1, 2] = misread[2, 1] = 1
+    meant = np.array([[0.0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    assert np.abs(poses_of(misread, "opencv_w2c_xyzw") - meant).max() < 1e-12
+
+
+def test_points_too_far_away_for_a_side_count_but_are_not_placed():
+    poses = np.tile(np.eye(4), (2, 1, 1))
+    poses[1, :3, 3] = [-1, 0, 0]
+    rays = (np.array([[0.1, 0.2], [0.1, 0.2]]), np.array([[0.101, 0.2], [0.3, 0.2]]))  # 0.5 and 100 pixels behind
+    good, points = agreement(PairMatches(0, 1, rays, 500.0), poses)
+    assert good.tolist() == [True, False] and np.isnan(points).all()
+
+
 def test_agreement_of_points_in_front_behind_and_beside_the_line():
     poses = np.tile(np.eye(4), (2, 1, 1))
     poses[1, :3, 3] = [-1, 0, 0]  # the second camera stands at x = 1

@@ -107,7 +107,7 @@ def test_splits_by_file_names(tmp_path):
     ({"transform_matrix": MATRIX[:3]}, None),
     ({"transform_matrix": MATRIX[:2]}, r"frames\[1\].transform_matrix is no matrix"),
     ({"transform_matrix": [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, -1, 0], [0, 0, 0, 1]]}, r"no rigid motion .*-1.000"),
-    ({"transform_matrix": [[2, 0, 0, 0], [0, 2, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1]]}, r"no rigid motion"),
+    ({"transform_matrix": [[2, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]}, r"no rigid motion"),
     ({"transform_matrix": [[float("nan")] * 4] * 4}, r"no matrix of finite"),
     ({"file_path": None}, r"frames\[1\] has no file_path"),
     ({"fl_x": "long"}, r"frames\[1\]: fl_x is 'long'"),
@@ -171,3 +171,14 @@ def test_fox(real):
     found = audit_dataset("transforms_json", root)
     assert found.counts == {"frames": 67, "pictures": 50}
     assert len(found.of("missing")) == 17 and len(found.findings) == 17
+
+
+def test_a_scale_of_the_cameras_axes_changes_nothing(tmp_path):
+    matrix = np.array(MATRIX, float)
+    scaled = matrix.copy()
+    scaled[:3, :3] *= 0.37
+    write(tmp_path, {"fl_x": 30}, [frame("images/a.png"), frame("images/b.png")])
+    frames = [{**frame(f"images/{n}.png"), "transform_matrix": m.tolist()} for n, m in (("a", matrix), ("b", scaled))]
+    (tmp_path / "transforms.json").write_text(json.dumps({"fl_x": 30, "frames": frames}))
+    views = read_transforms_json(tmp_path)
+    assert np.abs(views.world_to_cam[0] - views.world_to_cam[1]).max() < 1e-12

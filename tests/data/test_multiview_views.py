@@ -14,6 +14,7 @@ import rasterio
 import tifffile
 from PIL import Image, ImageFile, TiffImagePlugin
 from rasterio.errors import NotGeoreferencedWarning
+from scipy.spatial.transform import Rotation
 
 from rsnb.data.multiview.colmap import read_colmap
 from rsnb.data.multiview.distortion import Distortion
@@ -175,6 +176,21 @@ def test_one_size_and_one_kind_at_a_time(tmp_path):
         scene.load(["a"])
     with pytest.raises(InputError, match="view 'a' is there twice"):
         scene.subset(["a", "a"])
+
+
+def test_rotations_of_few_digits_are_made_exact_and_cameras_stay():
+    rounded = POSE.copy()
+    rounded[:3, :3] = np.round(Rotation.from_rotvec([0.3, -0.2, 0.5]).as_matrix(), 3)
+    place = -np.linalg.solve(rounded[:3, :3], rounded[:3, 3])
+    read = views(["a.png"], [(331, 237)])
+    scene = PosedViews("here", ("a",), read.image_paths, read.K, rounded[None], read.sizes)
+    turn = scene.world_to_cam[0, :3, :3]
+    assert np.abs(turn @ turn.T - np.eye(3)).max() < 1e-14 and np.abs(turn - rounded[:3, :3]).max() < 1e-3
+    assert np.abs(-turn.T @ scene.world_to_cam[0, :3, 3] - place).max() < 1e-12
+    # what is no rotation at all is not made one
+    sheared = POSE + np.eye(4, k=1) * 0.2
+    kept = PosedViews("here", ("a",), read.image_paths, read.K, sheared[None], read.sizes)
+    assert (kept.world_to_cam == sheared).all()
 
 
 def test_spherical_pictures_are_panoramas(tmp_path):

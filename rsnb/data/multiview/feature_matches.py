@@ -131,7 +131,7 @@ def agreement(pair: PairMatches, world_to_cam: np.ndarray, pixels: float = 2.0) 
     """Which matches two poses agree with, [M] bool, and where those points lie in the world, [M, 3] (nan for others).
 
     A match counts if its Sampson distance from the epipolar geometry is below `pixels` and the point lies in front of
-    both cameras.
+    both cameras, or so far away that its rays are parallel to within `pixels` (such points are nan, too).
 
     Args:
         world_to_cam: [N, 4, 4] poses of all views.
@@ -149,15 +149,17 @@ def agreement(pair: PairMatches, world_to_cam: np.ndarray, pixels: float = 2.0) 
     lines, back = p @ essential.T, q @ essential
     distance = np.abs((lines * q).sum(axis=1)) / np.sqrt(
         np.maximum((lines[:, :2] ** 2).sum(axis=1) + (back[:, :2] ** 2).sum(axis=1), 1e-24))
-    first, second = _depths(p, q, turn, relative[:3, 3])
-    good = (distance * pair.focal < pixels) & (first > 0) & (second > 0)
-    camera = p[good] * first[good, None]
-    points[good] = (camera - one[:3, 3]) @ one[:3, :3]
-    return good, points
+    first, second, angle = _depths(p, q, turn, relative[:3, 3])
+    near, front = distance * pair.focal < pixels, (first > 0) & (second > 0)
+    parallel = angle * pair.focal < pixels
+    placed = near & front & ~parallel
+    points[placed] = (p[placed] * first[placed, None] - one[:3, 3]) @ one[:3, :3]
+    return near & (front | parallel), points
 
 
-def _depths(p: np.ndarray, q: np.ndarray, turn: np.ndarray, move: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """z depths [M] in both cameras of the points nearest to both rays: a q = b turn p + move in the least squares."""
+def _depths(p: np.ndarray, q: np.ndarray, turn: np.ndarray, move: np.ndarray):
+    """z depths [M] in both cameras of the points nearest to both rays: a q = b turn p + move in the least squares; and
+    the angle [M] between the rays, pi for rays that point apart."""
     r = p @ turn.T
     rr, qq, rq = (r * r).sum(axis=1), (q * q).sum(axis=1), (r * q).sum(axis=1)
     rm, qm = r @ move, q @ move
@@ -166,4 +168,5 @@ def _depths(p: np.ndarray, q: np.ndarray, turn: np.ndarray, move: np.ndarray) ->
     safe = np.where(ok, determinant, 1.0)
     first = np.where(ok, (rq * qm - qq * rm) / safe, -1.0)
     second = np.where(ok, (rr * qm - rq * rm) / safe, -1.0)
-    return first, second
+    angle = np.where(rq > 0, np.sqrt(np.maximum(determinant, 0) / (rr * qq)), np.pi)
+    return first, second, angle

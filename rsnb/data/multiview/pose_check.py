@@ -92,6 +92,7 @@ def check_poses(views: PosedViews, pairs: int = 8) -> PoseReport:
     tried = (views.convention, *(name for name in CONVENTIONS if name != views.convention))
     world = [points[good] for good, points in (agreement(pair, views.world_to_cam) for pair in matches)]
     points = np.concatenate(world) if world else np.zeros((0, 3))
+    points = points[np.isfinite(points).all(axis=1)]
     known = points if len(points) >= LEAST else views.points
     findings = [_rotations(views), _baseline(views, known), _principal_points(views)]
     if matches:

@@ -3,10 +3,10 @@
     {"fl_x": ..., "fl_y": ..., "cx": ..., "cy": ..., "w": ..., "h": ..., "k1": ..., "k2": ..., "p1": ..., "p2": ...,
      "camera_angle_x": ..., "frames": [{"file_path": "images/0001.jpg", "transform_matrix": [[...] x 4]}, ...]}
 
-OpenGL axes are x right, y up, z backward; here they become OpenCV's. Intrinsics may stand in each frame, may be only an
-angle of view, and are of the size `w` x `h`, which the pictures on the disk may be a part of. Pixel centres are at +0.5
-(the files come from COLMAP). `transforms_train.json`, `_val`, `_test` (the synthetic NeRF scenes) make the splits;
-nerfstudio's `ply_file_path` names sparse points.
+OpenGL axes are x right, y up, z backward; here they become OpenCV's. A scale of the axes (not of the place) is taken
+out. Intrinsics may stand in each frame, may be only an angle of view, and are of the size `w` x `h`, which the pictures
+on the disk may be a part of. Pixel centres are at +0.5 (the files come from COLMAP). `transforms_train.json`, `_val`,
+`_test` (the synthetic NeRF scenes) make the splits; nerfstudio's `ply_file_path` names sparse points.
 """
 
 from __future__ import annotations
@@ -133,6 +133,9 @@ def _matrix(rows, path: Path, number: int) -> np.ndarray:
         raise InputError(f"frames[{number}].transform_matrix is no matrix of finite numbers", where=path, mend=_MATRIX)
     turn = matrix[:3, :3]
     determinant = np.linalg.det(turn)
+    if determinant > 1e-9 and matrix[3, 3] == 1:
+        # Blender writes the scale of the camera object into the matrix: it is of the axes alone, not of the place
+        turn /= np.cbrt(determinant)
     if not np.allclose(matrix[3], [0, 0, 0, 1], atol=1e-6) or determinant < 0 \
             or np.abs(turn @ turn.T - np.eye(3)).max() > 1e-2:
         raise InputError(f"frames[{number}].transform_matrix is no rigid motion (determinant {determinant:.3f})",

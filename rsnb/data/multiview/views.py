@@ -26,6 +26,8 @@ from rsnb.files import require_file
 from rsnb.geometry.intrinsics import scale_intrinsics
 from rsnb.scenes import Georeference, PosedImages
 
+ROUNDED = (1e-5, 2e-2)  # |R R^T - 1| of rotations written with few digits
+
 
 @dataclass(frozen=True, eq=False)
 class PosedViews:
@@ -79,6 +81,7 @@ class PosedViews:
             raise InputError("there is no view", where=self.name,
                              mend=f"{len(self.skipped)} were listed without a picture file: check the picture folder"
                              if self.skipped else "Check that the folder holds cameras and pictures")
+        object.__setattr__(self, "world_to_cam", _orthonormal(self.world_to_cam))
         if not self.distortion:
             object.__setattr__(self, "distortion", (None,) * n)
         for what, found, wanted in (
@@ -197,6 +200,26 @@ class PosedViews:
             images=np.stack(images), world_to_cam=views.world_to_cam, names=views.names,
             camera="panorama" if all(spherical) else "pinhole", K=None if all(spherical) else np.stack(K),
             georeference=self.georeference, z_depth=np.stack(depth) if with_depth else None, near_far=views.near_far)
+
+
+def _orthonormal(poses: np.ndarray) -> np.ndarray:
+    """Poses whose rotations have few digits in their file (off by 1e-5 to 2e-2), made exact; cameras stay in place.
+
+    What is further off is left alone: it is no rotation, and the check of poses says so.
+    """
+    if poses.ndim != 3 or poses.shape[1:] != (4, 4) or not np.isfinite(poses).all():
+        return poses
+    turns = poses[:, :3, :3]
+    off = np.abs(turns @ np.swapaxes(turns, 1, 2) - np.eye(3)).max(axis=(1, 2))
+    rounded = (off > ROUNDED[0]) & (off < ROUNDED[1]) & (np.linalg.det(turns) > 0)
+    if not rounded.any():
+        return poses
+    poses = poses.copy()
+    u, _, v = np.linalg.svd(turns[rounded])
+    places = np.linalg.solve(turns[rounded], poses[rounded, :3, 3:])
+    poses[rounded, :3, :3] = u @ v
+    poses[rounded, :3, 3:] = u @ v @ places
+    return poses
 
 
 def _load_one(views: PosedViews, i: int, max_width, undistort: bool, with_depth: bool, background: float):
