@@ -195,8 +195,8 @@ class _Run:
         self._settle()
         decoded = decode_scene(self.model, self.views, self.reference, self.near_far, self.options.planes,
                                device=self.device, switches=self.options.loss.switches)
-        return replace(decoded, history=list(records), seconds=time.perf_counter() - self.begin,
-                       rendering=self.options.loss.rendering)
+        spent = max([time.perf_counter() - self.begin, *(row["seconds"] for row in records[-1:])])  # resumed: in all
+        return replace(decoded, history=list(records), seconds=spent, rendering=self.options.loss.rendering)
 
     def _settle(self) -> None:
         if self.model.decoder.bottleneck.statistics == "mended":

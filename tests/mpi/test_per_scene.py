@@ -94,6 +94,8 @@ def test_resumed_is_never_interrupted_to_the_last_digit(scene, tmp_path):
         assert torch.equal(value, rest.model.state_dict()[name]) or name.endswith("num_batches_tracked")
     rows = [[row[k] for k in ("step", "loss", "psnr")] for r in (rest, whole) for row in r.mpi.history]
     assert rows[:6] == rows[6:]
+    done = optimise_decoder(scene, "0", ("1", "2"), options(epochs=2), checkpoint=path).mpi  # nothing is left to do
+    assert torch.equal(done.mpi, whole.mpi.mpi) and done.seconds >= done.history[-1]["seconds"] > 0
     # and the checkpoint alone gives the same planes again
     with torch.no_grad():
         again = load_model(path).eval()(torch.from_numpy(scene.images[0]), 2)[0]
