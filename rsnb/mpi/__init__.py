@@ -38,7 +38,7 @@ _HOME = {
     "Switches": "decoder_loss",
     "train_cross_scene": "cross_scene",
     "CrossSceneOptions": "cross_scene",
-    "SceneSample": "cross_scene",
+    "SceneSample": "scene_samples",
     "decode_scene": "decode",
     "load_model": "decode",
     "model_from_state": "decode",

@@ -8,7 +8,6 @@ scales, without LPIPS. Scenes are read when their turn comes, so any number of t
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,29 +24,11 @@ from rsnb.mpi.decoder_loss import DecoderLoss, DecoderLossOptions, Switches
 from rsnb.mpi.layers import check_choice
 from rsnb.mpi.model import ImMPI
 from rsnb.mpi.planes import plane_depths
-from rsnb.mpi.views import MpiFrame, ViewSet, check_views, depth_range, view_set
-from rsnb.scenes import PosedImages
+from rsnb.mpi.scene_samples import LoadedScenes, SceneSample
+from rsnb.mpi.views import MpiFrame, ViewSet, depth_range, view_set
 from rsnb.training.devices import pick_device
 from rsnb.training.loop import History, LoopOptions, Trained, train
 from rsnb.training.schedules import milestone_schedule
-
-
-@dataclass(frozen=True)
-class SceneSample:
-    """A reference picture and the views that its planes are to show.
-
-    Attributes:
-        name: of the scene, for messages.
-        reference: name of the view that the network is given.
-        neighbours: names of the views to be rendered; 19 or 4 in WHU MVS.
-        load: gives the scene's pictures, reference and neighbours among them, with near_far of the reference. Samples
-            that share one `load` share what it has read.
-    """
-
-    name: str
-    reference: str
-    neighbours: tuple[str, ...]
-    load: Callable[[], PosedImages]
 
 
 @dataclass(frozen=True)
@@ -195,7 +176,7 @@ class _Run:
         self.model, self.samples, self.validation = model, samples, validation
         self.options, self.device, self.after_epoch = options, device, after_epoch
         self.loss = DecoderLoss(options.loss, device)
-        self.scenes = _Scenes(options.scenes_in_memory)
+        self.scenes = LoadedScenes(options.scenes_in_memory)
         self.sizes: set[tuple[int, int]] = set()
         self.generator = torch.Generator().manual_seed(options.seed)
         moved = model.parameters() if options.train_encoder else model.decoder.parameters()
@@ -285,38 +266,6 @@ class _Run:
     def _mode(self) -> None:
         self.model.train()
         self.model.encoder.train(self.options.train_encoder)
-
-
-class _Scenes:
-    """The scenes that were read last."""
-
-    def __init__(self, most: int):
-        self.most = most
-        self.read: OrderedDict[Callable[[], PosedImages], tuple[PosedImages, set[str]]] = OrderedDict()
-
-    def views(self, sample: SceneSample) -> PosedImages:
-        if sample.load not in self.read:
-            while len(self.read) >= self.most:
-                self.read.popitem(last=False)
-            self.read[sample.load] = (sample.load(), set())
-        self.read.move_to_end(sample.load)
-        views, checked = self.read[sample.load]
-        told = " ".join((sample.reference, *sample.neighbours))
-        if told not in checked:
-            _check_sample(sample, views)
-            checked.add(told)
-        return views
-
-
-def _check_sample(sample: SceneSample, views: PosedImages) -> None:
-    if sample.reference in sample.neighbours:
-        raise InputError(f"the reference {sample.reference!r} is among its own neighbours",
-                         where=f"sample of {sample.name}", mend="Take it out of `neighbours`")
-    try:
-        check_views(views, sample.reference, sample.neighbours)
-        depth_range(views, sample.reference)
-    except InputError as error:
-        raise InputError(error.what, where=f"scene {sample.name}, {error.where}", mend=error.mend) from error
 
 
 def _check_model(model: ImMPI, options: CrossSceneOptions) -> None:

@@ -13,10 +13,11 @@ import torch
 from rsnb.data.multiview.whu_mvs import whu_samples
 from rsnb.errors import InputError
 from rsnb.mpi import cross_scene
-from rsnb.mpi.cross_scene import CrossSceneOptions, SceneSample, train_cross_scene
+from rsnb.mpi.cross_scene import CrossSceneOptions, train_cross_scene
 from rsnb.mpi.decode import decode_scene, load_model, new_model
 from rsnb.mpi.decoder_loss import Switches
 from rsnb.mpi.render import render_mpi
+from rsnb.mpi.scene_samples import LoadedScenes, SceneSample
 from rsnb.training.checkpoints import load_checkpoint
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -173,7 +174,7 @@ def test_an_encoder_that_is_not_trained_stays(samples):
 
 
 def test_scenes_are_read_when_needed_and_few_are_kept(scenes, samples):
-    keep = cross_scene._Scenes(1)
+    keep = LoadedScenes(1)
     before = [scene.reads for scene in scenes]
     for i in (0, 0, 1, 1, 0):
         keep.views(samples[i])
