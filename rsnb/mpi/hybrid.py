@@ -62,15 +62,15 @@ class HybridOptions:
                              mend="Give a number of steps not below 0, and a thickness above 0")
 
 
-def optimise_hybrid(views: PosedImages, reference: str, train_views: Sequence[str],
+def optimise_hybrid(views: PosedImages, reference: str, train: Sequence[str],
                     options: HybridOptions | None = None, *, model: ImMPI | None = None, device: str = "cpu",
                     on_step: Callable[[int, int, Callable[[], OptimisedMpi]], None] | None = None) -> OptimisedMpi:
     """Planes of a scene by decoder and refinement.
 
     Args:
-        views: all pictures; only `train_views` and `reference` are looked at.
+        views: all pictures; only `train` and `reference` are looked at.
         reference: whose camera the planes are parallel to.
-        train_views: names of the views to learn from.
+        train: names of the views to learn from.
         options: see there.
         model: weights of a cross-scene training. Without it, and without a warm-up, the explicit stage's own start is
             used.
@@ -88,12 +88,12 @@ def optimise_hybrid(views: PosedImages, reference: str, train_views: Sequence[st
     begin = time.perf_counter()
     explicit = options.explicit
     if model is None and not options.warm_up:
-        return optimise_explicit(views, reference, train_views, explicit, device=device, on_step=on_step)
+        return optimise_explicit(views, reference, train, explicit, device=device, on_step=on_step)
     before = options.warm_up
     total = before + explicit.steps[-1]
-    decoded = _decoded(views, reference, train_views, options, model, device,
+    decoded = _decoded(views, reference, train, options, model, device,
                        None if on_step is None else lambda step, _, result: on_step(step, total, result))
-    names = nearest_names(views, reference, train_views, explicit.nearest)
+    names = nearest_names(views, reference, train, explicit.nearest)
     start = bake(decoded, views, reference, names, explicit.max_pad, options.most, options.join, device)
     spent = time.perf_counter() - begin
     if explicit.seconds is not None:
@@ -102,7 +102,7 @@ def optimise_hybrid(views: PosedImages, reference: str, train_views: Sequence[st
     def later(step, _, result):
         on_step(before + step, total, lambda: _joined(decoded, result(), spent))
 
-    refined = optimise_explicit(views, reference, train_views, explicit, device=device, start=start,
+    refined = optimise_explicit(views, reference, train, explicit, device=device, start=start,
                                 on_step=None if on_step is None else later)
     return _joined(decoded, refined, spent)
 

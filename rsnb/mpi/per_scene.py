@@ -31,7 +31,8 @@ from rsnb.mpi.planes import plane_depths
 from rsnb.mpi.result import OptimisedMpi
 from rsnb.mpi.views import check_range, check_views, depth_range, view_rows, view_set
 from rsnb.scenes import PosedImages
-from rsnb.training.loop import LoopOptions, Trained, train
+from rsnb.training.loop import LoopOptions, Trained
+from rsnb.training.loop import train as run_loop
 from rsnb.training.schedules import milestone_schedule
 
 OnStep = Callable[[int, int, Callable[[], OptimisedMpi]], None]
@@ -109,15 +110,15 @@ class DecoderResult:
     resumed_at: int = 0
 
 
-def optimise_decoder(views: PosedImages, reference: str, train_views: Sequence[str],
+def optimise_decoder(views: PosedImages, reference: str, train: Sequence[str],
                      options: DecoderOptions | None = None, *, model: ImMPI | None = None, device: str = "cpu",
                      checkpoint: str | Path | None = None, on_step: OnStep | None = None) -> DecoderResult:
     """Optimise the decoder of ImMPI for one scene.
 
     Args:
-        views: all pictures; only `train_views` and `reference` are looked at.
+        views: all pictures; only `train` and `reference` are looked at.
         reference: whose picture the encoder sees and whose camera the planes are parallel to.
-        train_views: names of the views to learn from. The reference is one more target, unless the switch says as
+        train: names of the views to learn from. The reference is one more target, unless the switch says as
             published.
         options: see there.
         model: weights to begin with, of a cross-scene training, say; a copy is trained. None: fresh ones.
@@ -131,7 +132,7 @@ def optimise_decoder(views: PosedImages, reference: str, train_views: Sequence[s
             (says at which step); a checkpoint of another training.
     """
     options = options or DecoderOptions()
-    run = _Run(views, reference, train_views, options, model, device, time.perf_counter())
+    run = _Run(views, reference, train, options, model, device, time.perf_counter())
     return run.optimise(checkpoint, on_step)
 
 
@@ -165,7 +166,8 @@ class _Run:
             check_every=options.check_every, description="per-scene optimisation", seconds=options.seconds,
             when_memory_runs_out="Lower `planes`, the size of the pictures or `views_per_decode`")
         with _scalars(options.logdir) as log:
-            history = train(self.step, trained, loop, lambda *now: self.after(trained.records, loop, log, on_step, now))
+            history = run_loop(self.step, trained, loop,
+                               lambda *now: self.after(trained.records, loop, log, on_step, now))
         return DecoderResult(self.result(trained.records), self.model.eval(), history.resumed_at)
 
     def step(self, number: int) -> dict[str, Tensor]:
