@@ -150,7 +150,7 @@ def train_cross_scene(samples: Sequence[SceneSample], options: CrossSceneOptions
     model = new_model(seed=options.seed, **options.model) if model is None else model
     _check_model(model, options)
     run = _Run(model.to(pick_device(device)), samples, validation, options, pick_device(device), after_epoch)
-    run.prepare(samples[0])  # memory is asked for before the first step
+    run.prepare(samples[0], ())  # memory is asked for before the first step
     history = train(run.step, run.trained, LoopOptions(
         options.epochs * len(samples), checkpoint, options.save_every * len(samples), settings=run.settings(),
         description="cross-scene training", seconds=options.seconds,
@@ -161,7 +161,7 @@ def train_cross_scene(samples: Sequence[SceneSample], options: CrossSceneOptions
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A sample as tensors: the padded reference picture, depths of the planes, and its targets' makings."""
+    """A sample as tensors: the padded reference picture, depths of the planes, the reference and its targets."""
 
     image: Tensor
     depths: Tensor
@@ -199,7 +199,7 @@ class _Run:
     def step(self, number: int) -> dict[str, Tensor]:
         """Loss and terms of one sample."""
         sample, names = self.turn(number)
-        ready = self.prepare(sample)
+        ready = self.prepare(sample, names)
         with torch.set_grad_enabled(self.options.train_encoder):
             features = self.model.encoder(ready.image)
         mpis = self.model.decoder(features, self.model.decoder.codes(self.options.planes))
@@ -217,14 +217,15 @@ class _Run:
         chosen = torch.randperm(len(names), generator=self.generator)[:self.options.targets_per_decode]
         return sample, [names[i] for i in chosen.tolist()]
 
-    def prepare(self, sample: SceneSample) -> _Prepared:
+    def prepare(self, sample: SceneSample, names: Sequence[str]) -> _Prepared:
+        """The sample's reference, and those of its views that are to be rendered."""
         views = self.scenes.views(sample)
         near_far = depth_range(views, sample.reference)
         frame = network_frame(views, sample.reference, near_far)
         if frame.size not in self.sizes:
             require_memory(self.model.decoder, frame.size, self.options.planes, self.device)
             self.sizes.add(frame.size)
-        posed = view_set(views, (sample.reference, *sample.neighbours), frame)
+        posed = view_set(views, (sample.reference, *names), frame, self.device)
         return _Prepared(network_picture(posed.images[0], frame, self.device),
                          plane_depths(*near_far, self.options.planes), posed, frame)
 
@@ -254,7 +255,7 @@ class _Run:
         self.model.eval()
         found = []
         for sample in self.validation:
-            ready = self.prepare(sample)
+            ready = self.prepare(sample, sample.neighbours)
             mpi = self.model(ready.image, self.options.planes)[:1]
             for name in sample.neighbours:
                 terms = self.loss(mpi, self.target(ready, name))

@@ -243,7 +243,7 @@ def test_published_rendering_is_what_the_loss_sees_when_asked(samples):
     how = options(switches=Switches.all_published(), loss_weights=(2.0, 0.0, 0.0))
     model = new_model("resnet18", **{k: v for k, v in how.model.items() if k != "trunk"})
     run = cross_scene._Run(model, samples[:1], (), how, "cpu", None)
-    ready = run.prepare(samples[0])
+    ready = run.prepare(samples[0], ("1",))
     with torch.no_grad():
         mpi = model(ready.image, 2)[:1]
         found = float(run.loss(mpi, run.target(ready, "1"))["loss"])
