@@ -1,4 +1,7 @@
-"""Writers of the files that notebooks leave behind: pictures, depth, GeoTIFF, video, meshes. All of them atomic."""
+"""Writers of the files that notebooks leave behind: pictures, depth, GeoTIFF, video, meshes, multiplane images.
+
+All of them atomic.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ _HOME = {
     "write_png": "images",
     "write_jpeg": "images",
     "write_label_png": "images",
+    "write_mask_png": "images",
     "write_float_tiff": "images",
     "write_geotiff": "geotiff",
     "write_pose": "pose",
@@ -19,5 +23,17 @@ _HOME = {
     "write_view": "view",
     "write_nadir": "view",
     "surface_height": "view",
+    "write_view_products": "view",
+    "write_layers": "layered_mpi",
+    "read_layers": "layered_mpi",
+    "LayeredMpi": "layered_mpi",
+    "write_mpi_html": "mpi_html",
+    "MpiHtmlOptions": "mpi_html",
+    "orbit_pose": "mpi_html",
+    "write_progress": "progress",
+    "ProgressFrame": "progress",
+    "ProgressOptions": "progress",
+    "write_track_video": "track_video",
+    "depth_rgb": "track_video",
 }
 __getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)

@@ -56,6 +56,19 @@ def write_label_png(path: str | Path, labels: np.ndarray, classes: Sequence[Sema
     return Path(path)
 
 
+def write_mask_png(path: str | Path, mask: np.ndarray) -> Path:
+    """[H, W] bool -> 8-bit grey PNG, 255 where true.
+
+    Raises InputError for another shape or type: a weight or a label would lose its meaning.
+    """
+    mask = np.asarray(mask)
+    if mask.ndim != 2 or mask.dtype != bool:
+        raise InputError(f"a mask of shape {mask.shape} and type {mask.dtype}", where=path, mend="Give [H, W] bool")
+    with atomic_path(path) as temporary:
+        Image.fromarray(mask.astype(np.uint8) * 255).save(temporary, format="PNG")
+    return Path(path)
+
+
 def write_float_tiff(path: str | Path, array: np.ndarray, description: dict | str = "") -> Path:
     """[H, W] or [C, H, W] -> float32 TIFF (channels last), deflate; `description` lands in ImageDescription as JSON.
 

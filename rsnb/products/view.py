@@ -8,9 +8,10 @@ from typing import Protocol
 
 import numpy as np
 
+from rsnb.errors import InputError
 from rsnb.geometry.poses import camera_centre
 from rsnb.products.geotiff import write_geotiff
-from rsnb.products.images import write_float_tiff, write_label_png, write_png
+from rsnb.products.images import write_float_tiff, write_label_png, write_mask_png, write_png
 from rsnb.products.pose import write_pose
 from rsnb.scenes import Georeference, SemanticClass
 
@@ -67,4 +68,31 @@ def write_nadir(folder: str | Path, view: View, gsd_m: float, classes: Sequence[
         write_geotiff(folder / "colour.tif", view.rgb, corner, gsd_m, georeference),
         write_geotiff(folder / "dsm.tif", dsm, corner, gsd_m, georeference, nodata=-9999.0),
         write_geotiff(folder / "labels.tif", view.semantic, corner, gsd_m, georeference, classes=classes),
+    ]
+
+
+def write_view_products(folder: str | Path, name: str, rgb: np.ndarray, depth: np.ndarray, mask: np.ndarray,
+                        unit: str = "scene units") -> list[Path]:
+    """Write images/<name>.png, depths/<name>.tiff and masks/<name>.png of one synthesized view; gives their paths.
+
+    Args:
+        folder: of all views of a scene.
+        name: of the view.
+        rgb: [3, H, W] in 0..1; rounded to 8 bits, values outside clipped.
+        depth: [H, W] z depth in the view's camera; kept as float32, where the mask is false too.
+        mask: [H, W] bool, valid pixels: 255 in the file, else 0.
+        unit: of the depths; it stands in the file.
+
+    Raises:
+        InputError: shapes that differ, or a mask that is not bool; nothing is written then.
+    """
+    rgb, depth, mask = np.asarray(rgb), np.asarray(depth), np.asarray(mask)
+    if rgb.shape != (3, *depth.shape) or mask.shape != depth.shape or depth.ndim != 2 or mask.dtype != bool:
+        raise InputError(f"colour {rgb.shape}, depth {depth.shape} and mask {mask.shape} {mask.dtype}", where=name,
+                         mend="Give [3, H, W], [H, W] and [H, W] bool")
+    folder = Path(folder)
+    return [
+        write_png(folder / "images" / f"{name}.png", rgb),
+        write_float_tiff(folder / "depths" / f"{name}.tiff", depth, {"quantity": "z depth", "unit": unit}),
+        write_mask_png(folder / "masks" / f"{name}.png", mask),
     ]
