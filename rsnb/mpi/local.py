@@ -51,7 +51,7 @@ class LocalOptions:
 
     planes: int = 64
     frames_per_target: int = 3
-    neighbours: int = 3
+    neighbours: int = 2
     near_far: tuple[float, float] | None = None
     blend: int = 3
     nearness: float = 1.0

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rsnb.mpi.initial import fill_unknown, likelihood, swept_plane, thickness
+from rsnb.mpi.initial import exposure_factors, fill_unknown, likelihood, match_exposure, swept_plane, thickness
 from rsnb.mpi.plane_state import plane_gaps
 from rsnb.mpi.result import OptimisedMpi
 from rsnb.mpi.views import MpiFrame, ViewSet
 
+EXPOSURE_DIFFERS = 0.05  # of gain and offset together: less is noise
 COLOUR_SHARE = 0.5  # of a difference in colour, beside one in detail
 
 
@@ -26,6 +27,12 @@ def with_detail(views: ViewSet) -> ViewSet:
     radius = min(max(3, round(images.shape[-1] / 100)), min(images.shape[-2:]) - 1)
     mean = F.avg_pool2d(F.pad(images, (radius,) * 4, mode="replicate"), 2 * radius + 1, 1)
     return replace(views, images=torch.cat([images, images - mean], 1))
+
+
+def exposure_apart(views: ViewSet, frame: MpiFrame, depths: Tensor) -> float:
+    """Median over the views of the gain and offset that they lack against the first: 0.1 = by a tenth."""
+    gain, offset = exposure_factors(views, frame, depths)
+    return float((gain[1:].log().abs().mean(1) + offset[1:].abs().mean(1)).median()) if len(views) > 1 else 0.0
 
 
 def matching_cost(views: ViewSet, frame: MpiFrame, depths: Tensor, agreeing: float = 0.5) -> Tensor:
@@ -69,8 +76,10 @@ def matched_mpi(views: ViewSet, frame: MpiFrame, depths: Tensor, halvings: int =
         depths: [P].
         halvings: depth is looked for in pictures halved that often, and enlarged: cheaper, and edges a little softer.
     """
-    cost = matching_cost(views.at_level(halvings), frame.at_level(halvings), depths)
-    weights = likelihood(cost)
+    coarse, coarse_frame = views.at_level(halvings), frame.at_level(halvings)
+    if exposure_apart(coarse, coarse_frame, depths) > EXPOSURE_DIFFERS:
+        coarse, views = match_exposure(coarse, coarse_frame, depths), match_exposure(views, frame, depths)
+    weights = likelihood(matching_cost(coarse, coarse_frame, depths))
     if halvings:
         weights = F.interpolate(weights[None], frame.size, mode="bilinear", align_corners=False)[0]
     mpi = views.images.new_empty((len(depths), 4, *frame.size))

@@ -15,12 +15,10 @@ from rsnb.geometry.poses import camera_centre
 from rsnb.mpi.choose import choose_centre, choose_neighbours, matching_score, shared_view
 from rsnb.mpi.depth_search import scene_range, smaller, widest_range
 from rsnb.mpi.explicit import ExplicitOptions
-from rsnb.mpi.initial import exposure_factors
+from rsnb.mpi.matching import EXPOSURE_DIFFERS, exposure_apart
 from rsnb.mpi.planes import plane_depths
 from rsnb.mpi.views import check_views, choose_reference, depth_range, padded_frame, view_rows, view_set
 from rsnb.scenes import PosedImages
-
-EXPOSURE_DIFFERS = 0.05  # of a picture's contrast: less is noise
 
 
 @dataclass(frozen=True)
@@ -166,6 +164,4 @@ def exposure_spread(views: PosedImages, reference: str, others: Sequence[str], n
     """Median over the views of the gain and offset that they lack against the reference: 0.1 = by a tenth."""
     small = smaller(views, (reference, *others), 128)
     frame = padded_frame(small, reference, (), near_far, 0.0, 1)
-    gain, offset = exposure_factors(view_set(small, (reference, *others), frame), frame, plane_depths(*near_far, 8))
-    off = gain[1:].log().abs().mean(1) + offset[1:].abs().mean(1)
-    return float(off.median())
+    return exposure_apart(view_set(small, (reference, *others), frame), frame, plane_depths(*near_far, 8))
