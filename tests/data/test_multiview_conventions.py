@@ -91,7 +91,7 @@ def test_real_scenes_pass_and_wrong_conventions_are_recognised(real, monkeypatch
     # matches are found by pixels alone: once is enough for all wrong poses
     matches = match_views(views, 4)
     monkeypatch.setattr(pose_check, "match_views", lambda views, pairs: matches)
-    for written in CONVENTIONS:
+    for written in (*CONVENTIONS[:4], "zup_c2w", "drb_c2w", f"{views.convention}_transposed", "opencv_w2c_xyzw"):
         if written == views.convention:
             continue
         wrong = replace(views, world_to_cam=poses_of(file_matrices(views.world_to_cam, written), views.convention))
@@ -102,12 +102,15 @@ def test_real_scenes_pass_and_wrong_conventions_are_recognised(real, monkeypatch
         assert any(written in note for note in mended.notes)
 
 
-def test_sparse_points_tell_where_pictures_cannot(real):
-    views = read_posed_scene(real("nb3_multiview/sceaux_castle"))
-    assert check_poses(views, pairs=0).evidence == "points" and check_poses(views, pairs=0).ok
-    wrong = replace(views, world_to_cam=poses_of(file_matrices(views.world_to_cam, "opengl_c2w"), "opencv_w2c"))
-    report = check_poses(wrong, pairs=0)
-    assert report.suggestion == "opengl_c2w" and "sparse points" in report.text()
+@pytest.mark.parametrize("name", ["sceaux_castle", "vesta_astrovision"])
+def test_sparse_points_tell_the_usual_conventions_where_pictures_cannot(real, name):
+    views = read_posed_scene(real(f"nb3_multiview/{name}"))
+    right = check_poses(views, pairs=0)
+    assert right.evidence == "points" and right.ok and right.suggestion is None
+    for written in ("opengl_c2w", "opencv_c2w", "opengl_w2c"):
+        wrong = replace(views, world_to_cam=poses_of(file_matrices(views.world_to_cam, written), "opencv_w2c"))
+        report = check_poses(wrong, pairs=0)
+        assert report.suggestion == written and not report.ok and "sparse points" in report.text()
 
 
 def test_depth_ranges_of_points_follow_the_poses(real):
@@ -171,6 +174,14 @@ def test_what_else_is_looked_at(circle):
     points = np.random.default_rng(0).normal(size=(200, 3)) * 0.5
     interval = replace(circle, points=points, near_far=np.tile([4.0, 4.5], (8, 1)))
     assert "mvsnet" in _bad(interval, "depth range")
+
+
+def test_mirrored_rotations_are_told_whatever_the_evidence(circle):
+    mirrored = circle.world_to_cam.copy()
+    mirrored[:, 0] *= -1
+    points = np.random.default_rng(0).normal(size=(200, 3)) * 0.5
+    report = check_poses(replace(circle, world_to_cam=mirrored, points=points), pairs=0)
+    assert not report.ok and report.suggestion is None and list(report.scores) == ["opencv_w2c"]
 
 
 def _bad(views, name):

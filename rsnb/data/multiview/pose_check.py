@@ -27,7 +27,7 @@ from rsnb.data.multiview.views import PosedViews
 
 GOOD, BETTER = 0.6, 0.25  # share of features that right poses agree with; by how much another reading must be better
 _LOW_POINTS = 0.05  # a view that shows less of the sparse points is blind
-_USUAL = ("opencv_w2c", "opengl_c2w", "opencv_c2w", "opengl_w2c")  # what cameras alone can tell apart
+_USUAL = CONVENTIONS[:4]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class PoseReport:
         convention: what the files' matrices were taken for.
         evidence: "pictures" (features matched), "points" (sparse points), "cameras" (nothing else was there).
         scores: {convention: share 0..1 of that evidence which agrees with it}, of all that were tried.
-        suggestion: another convention that fits where this one does not, or None.
+        suggestion: another convention that fits where this one does not, or None. From "cameras" it is a guess.
         findings: all that was looked at.
         points: [P, 3] float64 world points triangulated from matched features with the poses as read (empty where the
             pictures told nothing): a depth range for scenes that state none.
@@ -73,7 +73,8 @@ class PoseReport:
         lines = [f"{self.name}: poses read as {self.convention} ({describe(self.convention)})"]
         lines += [f"  {marks[f.ok]:>3} {f.name}: {f.text}" for f in self.findings]
         if self.suggestion is not None:
-            lines.append(f"  read it with convention={self.suggestion!r} ({describe(self.suggestion)})")
+            perhaps = "perhaps " if self.evidence == "cameras" else ""
+            lines.append(f"  {perhaps}read it with convention={self.suggestion!r} ({describe(self.suggestion)})")
         return "\n".join(lines)
 
 
@@ -89,7 +90,9 @@ def check_poses(views: PosedViews, pairs: int = 8) -> PoseReport:
     """
     matches = match_views(views, pairs) if pairs else []
     files = file_matrices(views.world_to_cam, views.convention)
-    tried = (views.convention, *(name for name in CONVENTIONS if name != views.convention))
+    # points and cameras alone tell only the usual ones apart; what is no rotation cannot be read in another way
+    choice = (CONVENTIONS if matches else _USUAL) if rotation_fault(views) is None else ()
+    tried = tuple(dict.fromkeys((views.convention, *choice)))
     world = [points[good] for good, points in (agreement(pair, views.world_to_cam) for pair in matches)]
     points = np.concatenate(world) if world else np.zeros((0, 3))
     points = points[np.isfinite(points).all(axis=1)]
@@ -100,11 +103,11 @@ def check_poses(views: PosedViews, pairs: int = 8) -> PoseReport:
         shares = {name: _pair_shares(matches, poses_of(files, name)) for name in tried}
         scores = {name: float(np.mean(share)) for name, share in shares.items()}
     elif views.points is not None and len(views.points) >= 20:
-        evidence, enough = "points", 0.8
-        scores = {name: _views_with_points(views, poses_of(files, name)) for name in tried}
+        evidence, enough = "points", 0.02  # large scenes show few of them in each picture
+        scores = {name: float(points_seen(views, poses_of(files, name), views.points).mean()) for name in tried}
     else:
         evidence, enough = "cameras", 0.5
-        scores = {name: looking_together(views, poses_of(files, name)) for name in dict.fromkeys((tried[0], *_USUAL))}
+        scores = {name: looking_together(views, poses_of(files, name)) for name in tried}
     suggestion = _better(scores, views.convention, enough)
     findings.append(_verdict(evidence, scores, views.convention, enough, suggestion, len(matches)))
     if matches:
@@ -119,23 +122,19 @@ def _pair_shares(matches, poses: np.ndarray) -> np.ndarray:
     return np.array([agreement(pair, poses)[0].mean() for pair in matches])
 
 
-def _views_with_points(views: PosedViews, poses: np.ndarray) -> float:
-    """Share of the views that see at least a twentieth of the sparse points."""
-    return float((points_seen(views, poses, views.points) >= _LOW_POINTS).mean())
-
-
 def _better(scores: Mapping[str, float], own: str, enough: float) -> str | None:
     """The reading that fits where the own one does not; of those that fit alike the more usual one."""
     most = max(scores.values())
     best = next(name for name in scores if scores[name] >= most - 0.03)
-    better = scores[best] > scores[own] + BETTER and scores[best] >= enough
+    # much better by difference, or by ratio where all shares are small
+    better = scores[best] >= max(enough, min(scores[own] + BETTER, 3 * scores[own] + 0.02))
     return best if best != own and better else None
 
 
 def _verdict(evidence: str, scores, own: str, enough: float, suggestion: str | None, pairs: int) -> PoseFinding:
     share = scores[own]
     what = {"pictures": f"{share:.0%} of the features matched in {pairs} pairs of pictures agree with the poses",
-            "points": f"{share:.0%} of the views see the sparse points (no features could be matched)",
+            "points": f"a picture shows {share:.0%} of the sparse points on average (no features could be matched)",
             "cameras": f"{share:.0%} of the views look at what the others look at (no features could be matched and "
                        "there are no sparse points: the cameras alone were looked at)"}[evidence]
     if suggestion is not None:
