@@ -17,6 +17,7 @@ from rsnb.data.multiview.pose_check import check_poses
 from rsnb.data.multiview.views import PosedViews
 from rsnb.errors import InputError
 from rsnb.geometry.poses import look_at
+from rsnb.scenes import Georeference
 
 SCENES = ("sceaux_castle", "fox", "odm_drone", "vesta_astrovision")
 # A camera at (1, 2, 3) that looks along the world's +x with the world's z up: right is -y, down is -z.
@@ -174,6 +175,16 @@ def test_what_else_is_looked_at(circle):
     points = np.random.default_rng(0).normal(size=(200, 3)) * 0.5
     interval = replace(circle, points=points, near_far=np.tile([4.0, 4.5], (8, 1)))
     assert "mvsnet" in _bad(interval, "depth range")
+
+
+def test_up_where_the_world_has_one(circle, real):
+    placed = replace(circle, georeference=Georeference("EPSG:32651", (0.0, 0.0, 0.0)))
+    assert "100% of the cameras" in check_poses(placed, pairs=0).text() and check_poses(placed, pairs=0).ok
+    assert not any(f.name == "up" for f in check_poses(circle, pairs=0).findings)
+    # the world turned over: cameras hang below the ground and look up at it
+    fallen = replace(placed, world_to_cam=placed.world_to_cam @ np.diag([1.0, -1, -1, 1]))
+    assert "0% of the cameras" in _bad(fallen, "up")
+    assert "ok up: 100%" in check_poses(read_posed_scene(real("nb3_multiview/odm_drone")), pairs=0).text()
 
 
 def test_mirrored_rotations_are_told_whatever_the_evidence(circle):

@@ -142,6 +142,12 @@ def test_several_formats_in_one_folder(tmp_path):
     assert read_posed_scene(tmp_path).name.startswith("COLMAP")
 
 
+def test_a_broken_colmap_project_says_that_there_are_other_models(tmp_path):
+    colmap(colmap(tmp_path, "sparse/0"), "sparse/1")
+    assert "model 0 was read; 1 beside it" in read_posed_scene(tmp_path).notes[-1]
+    assert "model 1 was read; 0 beside it" in read_posed_scene(tmp_path / "sparse" / "1").notes[-1]
+
+
 def test_what_is_not_there_is_told_apart(tmp_path):
     assert posed_scene_formats()[:4] == ("mvsnet", "levir_nvs", "whu_mvs", "colmap")
     with pytest.raises(InputError, match="no such file or folder"):

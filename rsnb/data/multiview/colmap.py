@@ -54,7 +54,8 @@ def read_colmap(root: str | Path, images: str | Path | None = None) -> PosedView
         sizes=np.array(sizes).reshape(-1, 2), distortion=tuple(camera.distortion for camera in cameras),
         near_far=np.array([_near_far(model, image) for image in kept]).reshape(-1, 2), skipped=skipped,
         points=model.points if len(model.points) else None, points_rgb=model.rgb if len(model.points) else None,
-        notes=("near and far are the 1st and 99th percentile of the sparse points' depth",))
+        notes=("near and far are the 1st and 99th percentile of the sparse points' depth",
+               *_other_models(model.folder)))
 
 
 def find_colmap_model(root: str | Path) -> Path:
@@ -70,6 +71,16 @@ def find_colmap_model(root: str | Path) -> Path:
             return folder
     raise InputError("there is no COLMAP model here", where=root,
                      mend="Give the folder of cameras and images (.bin or .txt), or the one that holds sparse/0")
+
+
+def _other_models(folder: Path) -> tuple[str, ...]:
+    """A note where the model was broken into several, which share no coordinates."""
+    others = [p.name for p in folder.parent.iterdir() if p.is_dir() and p.name.isdecimal() and p != folder] \
+        if folder.name.isdecimal() else []
+    if not others:
+        return ()
+    return (f"model {folder.name} was read; {', '.join(sorted(others))} beside it are models of other pictures, give "
+            "their folder to read them",)
 
 
 def find_pictures(root: Path, model: Path, images: str | Path | None) -> Path:

@@ -22,6 +22,7 @@ from rsnb.data.multiview.pose_geometry import (
     principal_point_scale,
     rotation_fault,
     turned_intrinsics,
+    upright_share,
 )
 from rsnb.data.multiview.views import PosedViews
 
@@ -97,7 +98,7 @@ def check_poses(views: PosedViews, pairs: int = 8) -> PoseReport:
     points = np.concatenate(world) if world else np.zeros((0, 3))
     points = points[np.isfinite(points).all(axis=1)]
     known = points if len(points) >= LEAST else views.points
-    findings = [_rotations(views), _baseline(views, known), _principal_points(views)]
+    findings = [_rotations(views), _baseline(views, known), _principal_points(views), _upright(views)]
     if matches:
         evidence, enough = "pictures", GOOD
         shares = {name: _pair_shares(matches, poses_of(files, name)) for name in tried}
@@ -189,6 +190,14 @@ def _principal_points(views: PosedViews) -> PoseFinding | None:
         return PoseFinding("intrinsics", True, "principal points lie near the middle of the pictures")
     return PoseFinding("intrinsics", False, f"the principal points would be in the middle of pictures {scale:.2g} "
                                             "times as large: K belongs to another size of these pictures")
+
+
+def _upright(views: PosedViews) -> PoseFinding | None:
+    share = upright_share(views)
+    if share is None:
+        return None
+    return PoseFinding("up", share >= 0.5, f"{share:.0%} of the cameras look down or stand upright, with the world's z "
+                                           "pointing up")
 
 
 def _points(views: PosedViews) -> list[PoseFinding]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from rsnb.data.multiview.views import PosedViews
 from rsnb.geometry.poses import camera_centre
+from rsnb.scenes import Georeference
 
 _MOST_POINTS = 5000  # of the sparse points, evenly chosen: shares need no more
 
@@ -90,6 +91,15 @@ def baseline_share(views: PosedViews, points: np.ndarray | None = None) -> float
         return None
     step = [np.sort(np.linalg.norm(centres - centre, axis=1))[1] for centre in centres]
     return float(np.median(step) / np.median(np.abs(depth)))
+
+
+def upright_share(views: PosedViews) -> float | None:
+    """Share of the cameras that a person or an aircraft could hold so, if the world's z points up: the top of the
+    picture is not below its bottom, or it looks down. None where the scene has no place on Earth, hence no known up."""
+    if views.georeference == Georeference():
+        return None
+    top, forward = -views.world_to_cam[:, 1, 2], views.world_to_cam[:, 2, 2]  # their parts along z
+    return float(((forward < -0.5) | ((top > -0.3) & (forward < 0.8))).mean())
 
 
 def turned_intrinsics(views: PosedViews) -> bool:
