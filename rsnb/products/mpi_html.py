@@ -117,8 +117,8 @@ def write_mpi_html(path: str | Path, mpi: np.ndarray, depths: np.ndarray, frame:
             "pivot": options.pivot or layers.pivot(),
             "frame": {"x": -left, "y": -top, "w": layers.rgba.shape[2], "h": layers.rgba.shape[1]}, "layers": shown}
     facts = (f"Multiplane image: {len(mpi)} planes from {depths[0]:.4g} to {depths[-1]:.4g}{unit} in front of the "
-             f"camera, {len(shown)} layers in this file, {width} × {height} pixels. Drag or use the arrow keys; the "
-             f"camera turns up to {options.reach_deg:g}° about depth {data['pivot']:.4g}{unit}.")
+             f"camera, {len(shown)} layers in this file, {width} × {height} pixels. The camera turns up to "
+             f"{options.reach_deg:g}° about depth {data['pivot']:.4g}{unit}.")
     still = over(layers.rgba)[0][:, top : top + height, left : left + width]
     still = Image.fromarray((still * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0).copy())
     page = TEMPLATE.read_text(encoding="utf-8")

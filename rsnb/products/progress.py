@@ -53,7 +53,7 @@ class ProgressOptions:
 
     clock: Literal["step", "seconds"] = "step"
     pane: int = 256
-    pictures: int = 60
+    pictures: int = 40
     seconds: float = 6.0
     hold: float = 1.5
     measure: str = "PSNR"
