@@ -28,7 +28,7 @@ from rsnb.mpi.per_scene import DecoderOptions, optimise_decoder
 from rsnb.mpi.plane_state import plane_gaps
 from rsnb.mpi.render import PUBLISHED_LAST_GAP
 from rsnb.mpi.result import OptimisedMpi
-from rsnb.mpi.views import MpiFrame, padded_frame, view_set
+from rsnb.mpi.views import MpiFrame, check_views, padded_frame, view_set
 from rsnb.scenes import PosedImages
 
 MOST = 3.0  # optical thickness of a plane to begin with: an opaque one lets no gradient through to those behind
@@ -87,6 +87,7 @@ def optimise_hybrid(views: PosedImages, reference: str, train: Sequence[str],
     options = options or HybridOptions()
     begin = time.perf_counter()
     explicit = options.explicit
+    check_views(views, reference, train)
     if model is None and not options.warm_up:
         return optimise_explicit(views, reference, train, explicit, device=device, on_step=on_step)
     before = options.warm_up

@@ -125,6 +125,8 @@ def test_feed_forward(large):
     result = optimise_hybrid(large, "0", TRAIN, HybridOptions(EXPLICIT), model=model)
     assert len(result.history) == 12 and result.mpi.shape[0] == 4
     assert result.frame.size != (128, 128)
+    with pytest.raises(InputError, match="no view 'x'"):
+        optimise_hybrid(large, "0", ("1", "x"), HybridOptions(EXPLICIT), model=model)
 
 
 def test_without_network_it_is_the_explicit_stage(large):
