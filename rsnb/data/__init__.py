@@ -38,6 +38,7 @@ _NAMES = {
     "multiview.pose_check": "check_poses PoseReport",
     "multiview.depth_ranges": "with_depth_ranges",
     "multiview.mvsnet": "read_mvsnet",
+    "multiview.openmvg": "read_openmvg",
     "multiview.llff": "read_llff",
     "multiview.camera_files": "read_camera_files",
     "multiview.bundler": "read_bundler",

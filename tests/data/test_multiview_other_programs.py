@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -89,6 +91,19 @@ METASHAPE = """<?xml version="1.0" encoding="UTF-8"?>
 <transform>0 0 1 1 -1 0 0 2.5 0 -1 0 3 0 0 0 1</transform></camera>
 <camera id="2" sensor_id="0" label="c" enabled="true"></camera></cameras></chunk></document>
 """
+
+
+OPENMVG = {
+    "sfm_data_version": "0.3", "root_path": "/somewhere/else",
+    "views": [{"key": i, "value": {"polymorphic_id": 1073741824, "ptr_wrapper": {"id": i, "data": {
+        "local_path": "", "filename": f"{name}.jpg", "width": 640, "height": 480, "id_view": i, "id_intrinsic": 0,
+        "id_pose": i}}}} for i, name in enumerate("abc")],
+    "intrinsics": [{"key": 0, "value": {"polymorphic_name": "pinhole_brown_t2", "ptr_wrapper": {"id": 9, "data": {
+        "width": 640, "height": 480, "focal_length": 500, "principal_point": [330, 235],
+        "disto_t2": [-0.1, 0.02, 0.003, 0.001, 0.002]}}}}],
+    "extrinsics": [{"key": i, "value": {"rotation": [[0, -1, 0], [0, 0, -1], [1, 0, 0]], "center": [1, y, 3]}}
+                   for i, y in ((0, 2), (1, 2.5))],
+    "structure": [{"key": 5, "value": {"X": [9, 2, 3], "observations": []}}], "control_points": []}
 
 
 def pictures(folder, *names, size=(640, 480)):
@@ -204,6 +219,27 @@ def test_metashape(tmp_path):
                               ("<f>500</f>", "<f>long</f>", "no number"),
                               ('sensor_id="0"', 'sensor_id="7"', "no calibration")):
         path.write_text(METASHAPE.replace(old, new, 1))
+        with pytest.raises(InputError, match=message):
+            read_posed_scene(tmp_path)
+
+
+def test_openmvg(tmp_path):
+    pictures(tmp_path / "images", "a.jpg", "b.jpg", "c.jpg")
+    path = tmp_path / "sfm_data.json"
+    path.write_text(json.dumps(OPENMVG))
+    views = read_posed_scene(tmp_path)
+    assert views.names == ("a.jpg", "b.jpg") and "no pose" in views.skipped["c.jpg"]
+    assert np.abs(views.world_to_cam[0] - POSE).max() < 1e-12 and views.world_to_cam[1, 0, 3] == 2.5
+    assert views.K[0].tolist() == K and views.points.tolist() == [[9, 2, 3]]
+    assert views.distortion[0].coefficients == (-0.1, 0.02, 0.001, 0.002, 0.003)
+    path.write_text(json.dumps(OPENMVG).replace("disto_t2", "disto_k3").replace("0.003, 0.001, 0.002", "0.003"))
+    assert read_posed_scene(path).distortion[0].coefficients == (-0.1, 0.02, 0, 0, 0.003)
+    for old, new, message in (("[1, 0, 0]", "[-1, 0, 0]", "the pose of a.jpg mirrors"),
+                              ('"focal_length": 500', '"focal_length": "long"', "focal_length is 'long'"),
+                              ('"center": [1, 2, 3]', '"center": [1, 2]', r"center is \[1, 2\], expected 3"),
+                              ('"id_intrinsic": 0', '"id_intrinsic": 7', "an intrinsic that is not listed"),
+                              ('"extrinsics"', '"before"', "there are no extrinsics")):
+        path.write_text(json.dumps(OPENMVG).replace(old, new, 1))
         with pytest.raises(InputError, match=message):
             read_posed_scene(tmp_path)
 

@@ -95,6 +95,13 @@ def opensfm_here(path: Path) -> Path | None:
     return path if any((path / name).is_file() for name in names) else None
 
 
+def openmvg_here(path: Path) -> Path | None:
+    """sfm_data.json, or a JSON file that begins as one."""
+    if path.is_file():
+        return path if path.suffix.lower() == ".json" and '"sfm_data_version"' in _head(path) else None
+    return path if (path / "sfm_data.json").is_file() else None
+
+
 def llff_here(path: Path) -> Path | None:
     """poses_bounds.npy."""
     path = path if path.is_file() else path / "poses_bounds.npy"
