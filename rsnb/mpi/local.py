@@ -160,7 +160,9 @@ def optimise_local(views: PosedImages, train: Sequence[str], targets: Sequence[s
     """
     options, begin = options or LocalOptions(), time.perf_counter()
     train = tuple(train)
-    check_views(views, train[0] if train else "", train[1:], targets)
+    if not train:
+        raise InputError("there is no train view", where="split", mend="Name at least two")
+    check_views(views, train[0], train[1:], targets)
     names = frames_for(views, train, targets, options.frames_per_target)
     notes, members, kept = [], [], []
     for number, name in enumerate(names, start=1):

@@ -110,6 +110,8 @@ def prepare(views: PosedImages, train: Sequence[str], targets: Sequence[str] = (
         InputError: bad poses or split, or views that share nothing.
     """
     train = tuple(train)
+    if not train:
+        raise InputError("there is no train view", where="split", mend="Name at least two")
     check_views(views, reference or train[0], train, targets)
     notes = []
     if reference is None:
