@@ -64,7 +64,7 @@ def test_a_blend_is_seen_like_one_mpi(scene, blended):
 
 
 def flat(x: float, colour: float, opaque=slice(None)) -> OptimisedMpi:
-    """Two planes of 8 x 8 pixels, so far that nothing shifts, whose camera stands at (x, 0, 0); only the columns `opaque` are."""
+    """Two planes of 8 x 8 pixels, too far to shift, of a camera at (x, 0, 0); only the columns `opaque` are opaque."""
     pose = np.eye(4)
     pose[0, 3] = -x
     mpi = torch.zeros(2, 4, 8, 8)
