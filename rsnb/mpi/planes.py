@@ -180,13 +180,39 @@ def texel_ranges(sweep: PlaneSweep | PlaneFactors, size: tuple[int, int], margin
     return torch.where(sweep.scale[:, None, None] > 0, ranges, empty)
 
 
+def planes_in_frame(sweep: PlaneSweep, size: tuple[int, int], margin: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Which planes ahead of the camera a ray meets within the reference frame: those from `first` on, before `last`.
+
+    Each bound of `texel_ranges` is a Moebius function of the plane's depth, hence monotone from plane to plane, and
+    what lies within all four bounds is one run of planes.
+
+    Returns:
+        first, last [H, W] int32, indices into all planes; none are met where last <= first.
+    """
+    passed, count = int((sweep.scale <= 0).sum()), len(sweep.scale)
+    first = sweep.q.new_full(sweep.reach.shape, passed, dtype=torch.int32)
+    last = torch.full_like(first, count)
+    ranges = texel_ranges(sweep, size, margin)[passed:]
+    for q, (low, high) in zip(sweep.q, ranges.permute(1, 2, 0), strict=True):
+        least, greatest = torch.aminmax(q)
+        for bound, needed, upper in ((low, bool((low > least).any()), False),
+                                     (high, bool((high < greatest).any()), True)):
+            if not needed:
+                continue
+            rising = bool(bound[-1] >= bound[0])
+            # how many bounds lie below q: of lower ones those that hold, of upper ones those that do not
+            below = torch.searchsorted(bound.sort().values, q.contiguous(), right=not upper, out_int32=True)
+            if rising != upper:  # the nearest planes are within this bound
+                torch.minimum(last, below + passed if rising else count - below, out=last)
+            else:
+                torch.maximum(first, below + passed if rising else count - below, out=first)
+    return first, last
+
+
 def share_in_frame(sweep: PlaneSweep, size: tuple[int, int], margin: float = 0.0) -> Tensor:
     """[H, W] float32: of the planes ahead of the camera, the share whose texel lies within the reference frame."""
-    ranges = texel_ranges(sweep, size, margin)[sweep.scale > 0]
-    count = torch.zeros(sweep.reach.shape, dtype=torch.float32, device=sweep.reach.device)
-    for (u_low, u_high), (v_low, v_high) in ranges.tolist():
-        count += (sweep.q[0] >= u_low) & (sweep.q[0] <= u_high) & (sweep.q[1] >= v_low) & (sweep.q[1] <= v_high)
-    return count / max(len(ranges), 1)
+    first, last = planes_in_frame(sweep, size, margin)
+    return (last - first).clamp_(min=0).float() / max(int((sweep.scale > 0).sum()), 1)
 
 
 def _linear(matrix: Tensor, size: tuple[int, int]) -> list[Tensor]:
