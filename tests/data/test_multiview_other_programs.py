@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 
 import numpy as np
 import pytest
@@ -177,9 +178,11 @@ def test_bundler(tmp_path):
     with pytest.raises(InputError, match="no list of its 3 pictures"):
         read_posed_scene(tmp_path)
     (tmp_path / "list.txt").write_text("a.jpg\nb.jpg\nc.jpg\n")
-    (tmp_path / "bundle.out").write_text(BUNDLE[:150])
-    with pytest.raises(InputError, match="not the numbers that must stand here"):
-        read_posed_scene(tmp_path)
+    for text, message in ((BUNDLE[:150], "3 cameras and 2 points, more than it holds"),
+                          (BUNDLE[:-9], "line 23: there are not the numbers that must stand here")):
+        (tmp_path / "bundle.out").write_text(text)
+        with pytest.raises(InputError, match=message):
+            read_posed_scene(tmp_path)
 
 
 def test_pix4d(tmp_path):
@@ -269,6 +272,47 @@ def test_a_real_facade_in_each_form(real, tmp_path, kind):
     assert len(views) == 11 and np.abs(views.world_to_cam - solved.world_to_cam).max() < 1e-9
     focal = (slice(None), [0, 1], [0, 1])
     assert np.abs(views.K[focal] / solved.K[focal] - 1).max() < 2e-3
+
+
+def _written(root, kind):
+    """A sound scene of a kind; gives its path and the file of cameras."""
+    pictures(root / "images", "a.jpg", "b.jpg", "b c.jpg", "c.jpg")
+    file = root / {"bundler": "bundle.out", "pix4d": "x_calibrated_camera_parameters.txt", "metashape": "cameras.xml",
+                   "openmvg": "sfm_data.json", "camera_files": "a.jpg.camera", "llff": "poses_bounds.npy"}[kind]
+    if kind == "llff":
+        llff(root)
+        (root / "images" / "c.jpg").unlink()
+        (root / "images" / "b c.jpg").unlink()
+    else:
+        file.write_text({"bundler": BUNDLE, "pix4d": PIX4D, "metashape": METASHAPE, "openmvg": json.dumps(OPENMVG),
+                         "camera_files": CAMERA_FILE}[kind])
+    (root / "list.txt").write_text("a.jpg\nb.jpg\nc.jpg\n")
+    return file
+
+
+@pytest.mark.parametrize("kind", ["bundler", "pix4d", "metashape", "openmvg", "camera_files", "llff"])
+@pytest.mark.filterwarnings("error")
+def test_damage_is_told_whatever_it_is(tmp_path, kind):
+    file = _written(tmp_path, kind)
+    whole, rng = file.read_bytes(), random.Random(1)
+    read_posed_scene(tmp_path, format=kind)
+    for _ in range(60):
+        data = bytearray(whole)
+        for _ in range(rng.randint(1, 3)):
+            at, change = rng.randrange(len(data)), rng.randrange(4)
+            if change == 0:
+                data[at] = rng.randrange(256)
+            elif change == 1:
+                data = data[:at + 1]
+            elif change == 2:
+                data[at:at] = rng.choice([b"9" * 30, b"-", b"nan", b"1e400", b"\0", b" ", b"\n", b'"', b"\xff"])
+            else:
+                del data[at:min(at + rng.randint(1, 12), len(data) - 1)]
+        file.write_bytes(bytes(data))
+        try:
+            read_posed_scene(tmp_path, format=kind)
+        except InputError as error:
+            assert error.mend or error.where
 
 
 def _line(values):

@@ -46,8 +46,9 @@ def read_bundler(root: str | Path, images: str | Path | None = None) -> PosedVie
     path = require_file(root if root.is_file() else find_bundle(root) or root / BUNDLES[0], "bundle file")
     numbers = _Numbers(path)
     count, points = (int(v) for v in numbers.take(2))
-    if not 0 < count < 1e6 or points < 0:
-        raise InputError(f"the file announces {count} cameras and {points} points", where=path, mend="It is damaged")
+    if not (0 < 15 * count + 7 * points <= len(numbers.cells) and count > 0 <= points):
+        raise InputError(f"the file announces {count} cameras and {points} points, more than it holds",
+                         where=path, mend="It is cut short or damaged: make it again")
     names = _names(path, count)
     cameras, skipped = [], {}
     for name in names:
@@ -114,6 +115,9 @@ class _Numbers:
         return self.lines[self.at] if self.at < len(self.lines) else None
 
     def take(self, count: int) -> np.ndarray:
+        if not 0 <= count <= len(self.cells) - self.at:
+            raise InputError("there are not the numbers that must stand here", where=self.path, line=self.line,
+                             mend="The file is cut short or damaged: make it again")
         part, line = self.cells[self.at:self.at + count], self.line
         self.at += count
         try:

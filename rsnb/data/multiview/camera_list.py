@@ -15,6 +15,7 @@ from rsnb.data.multiview.views import PosedViews
 from rsnb.errors import InputError
 from rsnb.geometry.intrinsics import scale_intrinsics
 
+_LARGEST = 1e15  # beyond it a number is damage: what is computed from it would overflow
 ORTHONORMAL = 1e-2  # files have few digits; more than this is another kind of matrix
 
 
@@ -61,9 +62,12 @@ def views_of(name: str, source: Path, cameras: Sequence[ListedCamera], folder: P
     sizes, intrinsics = [], []
     for camera, path in kept:
         _check(camera, source)
+        if camera.size is not None and not 0 < min(camera.size) <= max(camera.size) < _LARGEST:
+            raise InputError(f"the picture size of {camera.name} is {camera.size[0]:g} x {camera.size[1]:g}",
+                             where=source, line=camera.line, mend="Width and height are above 0, in pixels")
         size = picture_size(path, camera.size)
         K = camera.K(size) if callable(camera.K) else camera.K
-        if not (K[0, 0] > 0 and K[1, 1] > 0 and np.isfinite(K).all()):
+        if not (K[0, 0] > 0 and K[1, 1] > 0 and (np.abs(K) < _LARGEST).all()):
             raise InputError(f"the focal lengths of {camera.name} are {K[0, 0]:g} and {K[1, 1]:g}", where=source,
                              line=camera.line, mend="They are above 0, in pixels; remove cameras that were not solved")
         stated = camera.size or size
@@ -112,7 +116,8 @@ def rigid(turn, last_column) -> np.ndarray:
 
 def _check(camera: ListedCamera, source: Path) -> None:
     turn = camera.matrix[:3, :3]
-    determinant = float(np.linalg.det(turn)) if np.isfinite(camera.matrix).all() else float("nan")
+    ordinary = (np.abs(turn) < 1e3).all() and (np.abs(camera.matrix) < _LARGEST).all()
+    determinant = float(np.linalg.det(turn)) if ordinary else float("nan")
     if not (determinant > 0 and np.abs(turn @ turn.T - np.eye(3)).max() < ORTHONORMAL):
         kind = "mirrors" if determinant < 0 else "is no rotation"
         raise InputError(f"the pose of {camera.name} {kind} (determinant {determinant:.3f})", where=source,

@@ -8,6 +8,7 @@ them smaller.
 
 from __future__ import annotations
 
+import tokenize
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ from rsnb.data.multiview.camera_list import ListedCamera, pictures_near, rigid, 
 from rsnb.data.multiview.views import PosedViews
 from rsnb.errors import InputError
 from rsnb.files import require_file
+
+# What numpy raises on damage.
+_UNREADABLE = (ValueError, OSError, EOFError, SyntaxError, TypeError, KeyError, MemoryError, tokenize.TokenError)
 
 
 def read_llff(root: str | Path, images: str | Path | None = None) -> PosedViews:
@@ -32,7 +36,7 @@ def read_llff(root: str | Path, images: str | Path | None = None) -> PosedViews:
     path = require_file(path if path.is_file() else path / "poses_bounds.npy", "poses_bounds.npy")
     try:
         rows = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except _UNREADABLE as error:
         raise InputError(f"this is no array of numpy ({error})", where=path, mend="Fetch it again") from None
     if rows.ndim != 2 or rows.shape[1] != 17 or rows.dtype.kind not in "fiu" or not np.isfinite(rows).all():
         raise InputError(f"the array has shape {rows.shape}, expected finite numbers [N, 17]", where=path,
