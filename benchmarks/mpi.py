@@ -10,8 +10,8 @@ the frame, is timed beside it. The planes lie in channels_last memory for the co
 torch, the baseline and the row that says so. Random semi-transparent planes: nothing can be skipped.
 
 Page faults of large buffers change the baseline's time by up to three times, so everything is run under two settings of
-the allocator: its default, and with freed memory kept. Times are medians of interleaved repeats. Ends with a verdict,
-and exit code 1 where a promise is missed or an output differs.
+the allocator: its default, and with freed memory kept. Times are medians of interleaved repeats, ratios medians of each
+repeat's own. Ends with a verdict, and exit code 1 where a promise is missed or an output differs.
 """
 
 from __future__ import annotations
@@ -126,21 +126,29 @@ def measure(repeats: int) -> dict:
                 cpu, wall = time.process_time(), time.perf_counter()
                 call()
                 times[name][kind].append((time.perf_counter() - wall, time.process_time() - cpu))
-    table = {name: {kind: dict(zip(("wall_ms", "cpu_ms"), (np.median(t[1:], axis=0) * 1e3).tolist(), strict=True))
+    table = {name: {kind: summary(np.array(t[1:]), np.array(times["original's way"][kind][1:]))
                     for kind, t in kinds.items()} for name, kinds in times.items()}
     return {"parity": parity, "times": table, "in_frame": float(inside.float().mean()), "load": os.getloadavg()[0]}
+
+
+def summary(times: np.ndarray, baseline: np.ndarray) -> dict[str, float]:
+    """Medians of wall and CPU time [repeats, 2], and the median ratio of the baseline's to them, repeat by repeat:
+    the two stood side by side, and other work on the machine held up both."""
+    wall, cpu = np.median(times, axis=0) * 1e3
+    ratio_wall, ratio_cpu = np.median(baseline / times, axis=0)
+    return {"wall_ms": float(wall), "cpu_ms": float(cpu), "ratio_wall": float(ratio_wall),
+            "ratio_cpu": float(ratio_cpu)}
 
 
 def report(setting: str, result: dict) -> list[tuple[str, bool]]:
     """Print one setting's table; the verdict's lines."""
     print(f"\nAllocator: {setting}; load {result['load']:.1f}; {result['in_frame']:.0%} of the pixels in frame"
           f"\n{'':28}{'forward ms':>12}{'(cpu)':>9}{'ratio':>8}{'both ms':>11}{'(cpu)':>9}{'ratio':>8}")
-    base, lines = result["times"]["original's way"], []
+    lines = []
     for name, kinds in result["times"].items():
         row = f"{name:28}"
         for kind in ("forward", "both"):
             t = kinds[kind]
-            t["ratio_wall"], t["ratio_cpu"] = (base[kind][c] / t[c] for c in ("wall_ms", "cpu_ms"))
             row += f"{t['wall_ms']:12.1f}{t['cpu_ms']:9.0f}{t['ratio_wall']:8.1f}"
         print(row)
     print("  Differences from the original's way in float64:")

@@ -11,7 +11,7 @@ import torch
 from rsnb.errors import InputError
 from rsnb.geometry import warp_pixels
 from rsnb.mpi import MpiCamera, plane_depths, plane_distances, plane_homographies, plane_sweep
-from rsnb.mpi.planes import share_in_frame
+from rsnb.mpi.planes import planes_in_frame, share_in_frame, texel_ranges
 
 sys.path.insert(0, str(Path(__file__).parent))
 from render_scenes import K_REF, K_TARGET, TARGET_SIZE, camera, depths, pose
@@ -102,6 +102,22 @@ def test_share_in_frame_counts_the_planes_whose_texel_is_inside():
     inside = ((texels >= 0) & (texels <= torch.tensor([width, height]))).all(dim=-1).float().mean(dim=0)
     assert torch.equal(share_in_frame(sweep, (height, width)), inside)
     assert len(inside.unique()) > 3
+
+
+@pytest.mark.parametrize(("angles", "shift"), [
+    ((5, -7, 20), (0.3, -0.2, 0.4)), ((5, -7, 20), (0.3, -0.2, -3.5)), ((-9, 12, 70), (-2.0, 1.5, 0.0)),
+    ((0, 0, 0), (0.0, 0.0, 3.0)), ((0, 0, 0), (0.0, 0.0, -2.5)), ((0, 60, 0), (0.0, 0.0, 0.0)),
+    ((0, 0, 0), (0.0, 0.0, -20.0)), ((3, 2, 1), (6.0, -4.0, 1.0))])
+@pytest.mark.parametrize("margin", [0.0, 0.5, -0.5])
+def test_planes_in_frame_are_one_run_of_them(angles, shift, margin):
+    """Against each plane looked at on its own, for cameras that turn, approach, pass planes, or stand far aside."""
+    sweep = plane_sweep(camera(ref_to_target=pose(angles, shift)), depths(12))
+    first, last = planes_in_frame(sweep, (48, 64), margin)
+    ranges = texel_ranges(sweep, (48, 64), margin)
+    q = sweep.q[None]
+    inside = ((q >= ranges[..., 0][..., None, None]) & (q <= ranges[..., 1][..., None, None])).all(dim=1)
+    i = torch.arange(12)[:, None, None]
+    assert torch.equal((i >= first) & (i < last), inside)
 
 
 @pytest.mark.parametrize(("rotation", "what"), [

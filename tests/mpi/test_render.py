@@ -10,7 +10,7 @@ import torch
 
 from rsnb.errors import InputError
 from rsnb.mpi import MpiCamera, RenderOptions, plane_depths, plane_sweep, render_mpi
-from rsnb.mpi.render_torch import composite_torch
+from rsnb.mpi.render_torch import composite_torch, padded_width
 
 sys.path.insert(0, str(Path(__file__).parent))
 from render_scenes import K_REF, K_TARGET, REF_SIZE, TARGET_SIZE, camera, depths, naive_sums, pose, smooth_mpi
@@ -136,6 +136,21 @@ def test_memory_order_and_plane_count_do_not_matter():
         mpi, z = smooth_mpi(count), plane_depths(3.0, 9.0, count)
         total = naive_sums(mpi, z, camera())
         assert torch.allclose(sums(mpi.contiguous(memory_format=torch.channels_last), z, camera()), total, atol=1e-11)
+
+
+@pytest.mark.parametrize("width", [48, 50, 64])  # rows that are stretched in memory by nothing, a part, a whole line
+@pytest.mark.parametrize("published", [False, True])
+def test_rows_of_any_length_are_sampled_alike(width, published):
+    assert (padded_width(48), padded_width(50), padded_width(64), padded_width(512)) == (48, 80, 80, 528)
+    mpi, z = smooth_mpi(5, (48, width)), depths(5)
+    weights = torch.randn(5, *TARGET_SIZE, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    found = []
+    for compute in (sums, naive_sums):
+        leaf = mpi.clone().requires_grad_()
+        total = compute(leaf, z, camera(), published)
+        found.append((total.detach(), *torch.autograd.grad((total * weights).sum(), leaf)))
+    for ours, naive in zip(*found, strict=True):
+        assert (ours - naive).abs().max() <= 1e-11 * naive.abs().max()
 
 
 def test_what_cannot_be_rendered_is_refused():
