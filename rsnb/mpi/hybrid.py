@@ -5,9 +5,10 @@ sharp, but need a start that knows the depth. So the planes of a network (of a c
 scene for some steps) are laid into the explicit stage's padded frame and refined there. The plane sweep is the other
 start; both can be joined, as two opinions on where surfaces lie.
 
-On the city (128 x 128, 32 planes, ten views, 60 steps of refinement) the sweep alone reaches 29.98 dB in unseen views,
-joined with a decoder of 300 steps 29.79, and that decoder alone 29.49, its five minutes not counted. Hence the sweep
-is what this recipe does where it is given no network, and "both" where it is.
+On the city (128 x 128, 32 planes, ten views, 150 steps of refinement) the sweep alone reaches 30.86 dB in unseen views
+and 0.112 of the best constant plane's depth error, joined with a decoder of 300 steps 30.79 dB and 0.084, and that
+decoder alone 30.27 dB and 0.259; its five minutes are not counted. So the decoder buys depth, not views: without a
+network this recipe begins with the sweep, and with one it joins both.
 """
 
 from __future__ import annotations
