@@ -20,8 +20,8 @@ from torch.nn import functional as F
 from rsnb.errors import InputError
 from rsnb.geometry.poses import camera_centre
 from rsnb.mpi.initial import likelihood, match_exposure, sweep, thickness
-from rsnb.mpi.losses import TargetMoments, edge_aware_smoothness, photometric_loss, total_variation
-from rsnb.mpi.plane_state import Planes, check_memory, memory_bytes, plane_gaps
+from rsnb.mpi.losses import TargetMoments, edge_aware_smoothness, photometric_loss
+from rsnb.mpi.plane_state import Planes, check_memory, memory_bytes, plane_gaps, plane_variation
 from rsnb.mpi.planes import plane_depths
 from rsnb.mpi.render import RenderOptions, render_mpi
 from rsnb.mpi.result import OptimisedMpi
@@ -185,6 +185,9 @@ class _Run:
                 planes = Planes(swept, tau, self.gaps)
             else:
                 planes = self.finer(planes, swept, swept_before)
+            swept_before = tau = None
+            if level == 0:
+                swept = None  # held for the next level only
             self.level(planes, views, frame, level)
         return self.result(planes, self.frame)
 
@@ -235,13 +238,13 @@ class _Run:
             if self.options.seconds is not None and time.perf_counter() - self.begin > self.options.seconds:
                 return
             adam.zero_grad(set_to_none=True)
-            loss, error = self.loss(planes, targets, cameras)
+            loss, error = self.gradients(planes, targets, cameras)
             step = len(self.history) + 1
             if not torch.isfinite(loss):
                 planes.restore(good)
                 raise LossNotFinite(step, self.result(planes, frame))
-            good = planes.state()
-            loss.backward()
+            for kept, now in zip(good, planes.parameters(), strict=True):
+                kept.copy_(now.detach())  # in place: a new copy each step would be one more image held
             adam.step()
             schedule.step()
             planes.project()
@@ -254,28 +257,43 @@ class _Run:
             planes.restore(good)
             raise LossNotFinite(len(self.history), self.result(planes, frame))
 
-    def loss(self, planes: Planes, targets, cameras) -> tuple[Tensor, Tensor]:
-        """Loss of one step and the mean squared error of its views."""
+    def gradients(self, planes: Planes, targets, cameras) -> tuple[Tensor, Tensor]:
+        """Gradients of one step into the planes; gives its loss and the mean squared error of its views.
+
+        One view after the other goes backward to the image that all share, so that one view's graph is held at a time.
+        """
         options = self.options
-        mpi, tau = planes.mpi()
+        mpi, _ = planes.mpi()
+        shared = mpi.detach().requires_grad_()
         chosen = self.next_views(len(targets))
-        loss, errors = mpi.new_zeros(()), []
-        inverse_near, inverse_far = 1 / float(self.depths[0]), 1 / float(self.depths[-1])
+        total, errors = mpi.new_zeros(()), []
         for i in chosen:
-            seen = render_mpi(mpi, self.depths, cameras[i], self.rendering)
-            loss = loss + photometric_loss(seen.rgb, targets[i], seen.mask, options.loss_weights) / len(chosen)
+            seen = render_mpi(shared, self.depths, cameras[i], self.rendering)
+            loss = photometric_loss(seen.rgb, targets[i], seen.mask, options.loss_weights) / len(chosen)
             if options.smoothness:
-                disparity = (1 / seen.depth.clamp_min(1e-3 / inverse_near) - inverse_far) / (inverse_near - inverse_far)
-                disparity = disparity.clamp(-0.5, 1.5)
-                loss = loss + options.smoothness / len(chosen) * edge_aware_smoothness(disparity, targets[i].image)
+                loss = loss + options.smoothness / len(chosen) * self.roughness(seen.depth, targets[i].image)
+            if loss.requires_grad:  # a view that no plane covers tells nothing
+                loss.backward()
+            total = total + loss.detach()
             with torch.no_grad():
                 wrong = ((seen.rgb - targets[i].image) ** 2 * seen.mask).sum()
                 errors.append(wrong / (3 * seen.mask.sum()).clamp_min(1))
-        if options.tv_colour:
-            loss = loss + options.tv_colour * total_variation(planes.colour)
-        if options.tv_alpha:
-            loss = loss + options.tv_alpha * total_variation(-torch.expm1(-tau))
-        return loss, torch.stack(errors).mean()
+            del seen, loss
+        if shared.grad is not None:
+            mpi.backward(shared.grad)
+        del mpi, shared  # the priors come after: by then the image and its gradient are free again
+        for weight, values in ((options.tv_colour, planes.colour), (options.tv_alpha, None)):
+            if weight:
+                term = weight * plane_variation(planes.alpha() if values is None else values)
+                term.backward()
+                total = total + term.detach()
+        return total, torch.stack(errors).mean()
+
+    def roughness(self, depth: Tensor, image: Tensor) -> Tensor:
+        """The edge-aware term, on disparity scaled to 0..1 between far and near."""
+        inverse_near, inverse_far = 1 / float(self.depths[0]), 1 / float(self.depths[-1])
+        disparity = (1 / depth.clamp_min(1e-3 / inverse_near) - inverse_far) / (inverse_near - inverse_far)
+        return edge_aware_smoothness(disparity.clamp(-0.5, 1.5), image)
 
     def next_views(self, count: int) -> list[int]:
         """The next of a shuffled deck, so that all views come equally often."""

@@ -26,10 +26,18 @@ class Planes:
         tau = F.softplus(self.raw)
         return torch.cat([self.colour, tau / self.gaps], dim=1), tau
 
+    def alpha(self) -> Tensor:
+        """[P, 1, H, W] opacity of each plane along the reference axis, 1 - exp(-tau)."""
+        return -torch.expm1(-F.softplus(self.raw))
+
     @torch.no_grad()
     def project(self) -> None:
         """Colours back into 0..1."""
         self.colour.clamp_(0, 1)
+
+    def parameters(self) -> tuple[Tensor, Tensor]:
+        """What Adam moves: colour and raw thickness."""
+        return self.colour, self.raw
 
     def state(self) -> tuple[Tensor, Tensor]:
         return self.colour.detach().clone(), self.raw.detach().clone()
@@ -43,6 +51,41 @@ class Planes:
 def _softplus_inverse(tau: Tensor) -> Tensor:
     tau = tau.clamp_min(LEAST_TAU)
     return tau + torch.log(-torch.expm1(-tau))
+
+
+class _PlaneVariation(torch.autograd.Function):
+    """Total variation one plane at a time: nothing is kept but the planes themselves."""
+
+    @staticmethod
+    def forward(ctx, values: Tensor) -> Tensor:
+        ctx.save_for_backward(values)
+        down = sum((plane[..., 1:, :] - plane[..., :-1, :]).abs().sum() for plane in values)
+        right = sum((plane[..., 1:] - plane[..., :-1]).abs().sum() for plane in values)
+        return down / _pairs(values, -2) + right / _pairs(values, -1)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        (values,) = ctx.saved_tensors
+        result = torch.empty_like(values)
+        weights = [gradient / _pairs(values, axis) for axis in (-2, -1)]
+        for plane, out in zip(values, result, strict=True):
+            out.zero_()
+            down = (plane[..., 1:, :] - plane[..., :-1, :]).sign_() * weights[0]
+            out[..., 1:, :] += down
+            out[..., :-1, :] -= down
+            right = (plane[..., 1:] - plane[..., :-1]).sign_() * weights[1]
+            out[..., 1:] += right
+            out[..., :-1] -= right
+        return result
+
+
+def _pairs(values: Tensor, axis: int) -> int:
+    return max(values.numel() // values.shape[axis] * (values.shape[axis] - 1), 1)
+
+
+def plane_variation(values: Tensor) -> Tensor:
+    """`losses.total_variation` of planes [P, C, H, W] without its intermediate pictures: twice the planes saved."""
+    return _PlaneVariation.apply(values)
 
 
 def plane_gaps(depths: Tensor) -> Tensor:
