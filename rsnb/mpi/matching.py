@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rsnb.mpi.initial import exposure_factors, fill_unknown, likelihood, match_exposure, swept_plane, thickness
+from rsnb.mpi.initial import fill_unknown, likelihood, match_exposure, swept_plane, thickness
 from rsnb.mpi.plane_state import plane_gaps
 from rsnb.mpi.result import OptimisedMpi
 from rsnb.mpi.views import MpiFrame, ViewSet
 
-EXPOSURE_DIFFERS = 0.05  # of gain and offset together: less is noise
+EXPOSURE_PAYS = 0.1  # of the difference between pictures that matching their exposure must take away
+LEAST_SIDE = 64  # pixels: in smaller pictures nothing is measured
 COLOUR_SHARE = 0.5  # of a difference in colour, beside one in detail
 
 
@@ -27,12 +28,6 @@ def with_detail(views: ViewSet) -> ViewSet:
     radius = min(max(3, round(images.shape[-1] / 100)), min(images.shape[-2:]) - 1)
     mean = F.avg_pool2d(F.pad(images, (radius,) * 4, mode="replicate"), 2 * radius + 1, 1)
     return replace(views, images=torch.cat([images, images - mean], 1))
-
-
-def exposure_apart(views: ViewSet, frame: MpiFrame, depths: Tensor) -> float:
-    """Median over the views of the gain and offset that they lack against the first: 0.1 = by a tenth."""
-    gain, offset = exposure_factors(views, frame, depths)
-    return float((gain[1:].log().abs().mean(1) + offset[1:].abs().mean(1)).median()) if len(views) > 1 else 0.0
 
 
 def matching_cost(views: ViewSet, frame: MpiFrame, depths: Tensor, agreeing: float = 0.5) -> Tensor:
@@ -65,6 +60,21 @@ def matching_cost(views: ViewSet, frame: MpiFrame, depths: Tensor, agreeing: flo
 
 
 @torch.no_grad()
+def exposure_gain(views: ViewSet, frame: MpiFrame, depths: Tensor) -> float:
+    """By what share pictures agree better once their exposure is matched to the first one's; below 0: worse.
+
+    What counts is the median over the pixels of the difference on the plane where they agree best. Means over pictures
+    would not do: they differ for what is hidden as well.
+    """
+    while min(views.images.shape[-2:]) > 2 * LEAST_SIDE and not (frame.size[0] % 2 or frame.size[1] % 2):
+        views, frame = views.at_level(1), frame.at_level(1)
+    depths = depths[:: max(1, len(depths) // 24)]
+    plain, matched = (float(matching_cost(given, frame, depths).amin(0).median())
+                      for given in (views, match_exposure(views, frame, depths)))
+    return 1 - matched / max(plain, 1e-6)
+
+
+@torch.no_grad()
 def matched_mpi(views: ViewSet, frame: MpiFrame, depths: Tensor, halvings: int = 0) -> OptimisedMpi:
     """A multiplane image of the first picture, its planes opaque where the others agree with it.
 
@@ -77,7 +87,7 @@ def matched_mpi(views: ViewSet, frame: MpiFrame, depths: Tensor, halvings: int =
         halvings: depth is looked for in pictures halved that often, and enlarged: cheaper, and edges a little softer.
     """
     coarse, coarse_frame = views.at_level(halvings), frame.at_level(halvings)
-    if exposure_apart(coarse, coarse_frame, depths) > EXPOSURE_DIFFERS:
+    if exposure_gain(coarse, coarse_frame, depths) > EXPOSURE_PAYS:
         coarse, views = match_exposure(coarse, coarse_frame, depths), match_exposure(views, frame, depths)
     weights = likelihood(matching_cost(coarse, coarse_frame, depths))
     if halvings:

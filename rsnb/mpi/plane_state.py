@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from rsnb.errors import InputError
 from rsnb.mpi.views import MpiFrame
 
-TENSORS_HELD = 9  # of the size of the MPI: itself, gradient, two of Adam, good state, and what a step computes
+TENSORS_HELD = 11  # of the size of the MPI: itself, gradients, two of Adam, good state, one view's graph; measured: 10
 LEAST_TAU = 1e-6
 
 

@@ -15,7 +15,7 @@ from rsnb.geometry.poses import camera_centre
 from rsnb.mpi.choose import choose_centre, choose_neighbours, matching_score, shared_view
 from rsnb.mpi.depth_search import scene_range, smaller, widest_range
 from rsnb.mpi.explicit import ExplicitOptions
-from rsnb.mpi.matching import EXPOSURE_DIFFERS, exposure_apart
+from rsnb.mpi.matching import EXPOSURE_PAYS, exposure_gain
 from rsnb.mpi.planes import plane_depths
 from rsnb.mpi.views import check_views, choose_reference, depth_range, padded_frame, view_rows, view_set
 from rsnb.scenes import PosedImages
@@ -128,10 +128,10 @@ def prepare(views: PosedImages, train: Sequence[str], targets: Sequence[str] = (
     notes.append(f"{len(far_off)} of {len(targets or candidates)} wanted views see the planes at more than "
                  f"{REACH_ANGLE:g} degrees or past their edge ({', '.join(far_off[:3])}): local multiplane images"
                  if far_off else "one multiplane image reaches all wanted views")
-    differs = exposure_spread(views, reference, learn, near_far)
-    notes.append(f"brightness and contrast of the pictures differ by {differs:.0%}: "
-                 + ("they are matched" if differs > EXPOSURE_DIFFERS else "left as they are"))
-    return Setup(reference, learn, near_far, differs > EXPOSURE_DIFFERS, recipe, tuple(notes))
+    gain = measured_exposure(views, reference, learn, near_far)
+    notes.append(f"matching the pictures' exposure makes them agree {gain:.0%} better: "
+                 + ("it is matched" if gain > EXPOSURE_PAYS else "left as it is"))
+    return Setup(reference, learn, near_far, gain > EXPOSURE_PAYS, recipe, tuple(notes))
 
 
 REACH_ANGLE = 12.0
@@ -162,8 +162,8 @@ def _seen_from(views, reference, name, near_far) -> tuple[float, float]:
     return near, max(near_far[1] - shift, 1.2 * near)
 
 
-def exposure_spread(views: PosedImages, reference: str, others: Sequence[str], near_far) -> float:
-    """Median over the views of the gain and offset that they lack against the reference: 0.1 = by a tenth."""
+def measured_exposure(views: PosedImages, reference: str, others: Sequence[str], near_far) -> float:
+    """`matching.exposure_gain` of small pictures."""
     small = smaller(views, (reference, *others), 128)
     frame = padded_frame(small, reference, (), near_far, 0.0, 1)
-    return exposure_apart(view_set(small, (reference, *others), frame), frame, plane_depths(*near_far, 8))
+    return exposure_gain(view_set(small, (reference, *others), frame), frame, plane_depths(*near_far, 24))
