@@ -69,9 +69,14 @@ def exposure_gain(views: ViewSet, frame: MpiFrame, depths: Tensor) -> float:
     while min(views.images.shape[-2:]) > 2 * LEAST_SIDE and not (frame.size[0] % 2 or frame.size[1] % 2):
         views, frame = views.at_level(1), frame.at_level(1)
     depths = depths[:: max(1, len(depths) // 24)]
-    plain, matched = (float(matching_cost(given, frame, depths).amin(0).median())
-                      for given in (views, match_exposure(views, frame, depths)))
-    return 1 - matched / max(plain, 1e-6)
+    matched_views = match_exposure(views, frame, depths)
+    plain, matched = (matching_cost(given, frame, depths).amin(0) for given in (views, matched_views))
+    told = plain > 0  # 0 where no other picture shows the place, or all is black
+    if told.sum() < 16:
+        return 0.0
+    # in units of the pictures' contrast: two that were washed out until nothing is left agree as well
+    contrast = [float(given.images[1:].std().clamp_min(1e-3)) for given in (views, matched_views)]
+    return 1 - float(matched[told].median()) / contrast[1] / max(float(plain[told].median()) / contrast[0], 1e-6)
 
 
 @torch.no_grad()

@@ -75,9 +75,19 @@ def rough_range(views: PosedImages, name: str, train: Sequence[str], points=None
     poses = views.world_to_cam[view_rows(views, others)]
     meeting = _meeting_depth(views.world_to_cam[i], poses)
     if meeting is not None and meeting > least:
-        return 0.5 * meeting, 2 * meeting
+        return _most_shared(views, name, others, (0.5 * meeting, 2 * meeting))
     baseline = float(np.median(np.linalg.norm(camera_centre(poses) - camera_centre(views.world_to_cam[i]), axis=-1)))
-    return max(least, 2 * baseline), min(most, 50 * baseline)
+    return _most_shared(views, name, others, (max(least, 2 * baseline), min(most, 50 * baseline)))
+
+
+def _most_shared(views, name, others, near_far) -> tuple[float, float]:
+    """The range, or a multiple of it, in which the view has most in common with the others (the first of equals)."""
+    def shared(scale: float) -> float:
+        scaled = (scale * near_far[0], scale * near_far[1])
+        return sum(matching_score(*shared_view(views, name, other, scaled)) for other in others)
+
+    scale = max((1.0, 2.0, 4.0, 8.0, 0.5, 0.25), key=shared)
+    return scale * near_far[0], scale * near_far[1]
 
 
 def _meeting_depth(pose: np.ndarray, others: np.ndarray) -> float | None:
