@@ -124,12 +124,8 @@ def prepare(views: PosedImages, train: Sequence[str], targets: Sequence[str] = (
         raise InputError("there is no train view", where="split", mend="Name at least two")
     check_views(views, reference or train[0], train, targets)
     notes = []
-    if reference is None:
-        reference = choose_centre(views, train, targets) if targets else choose_reference(views, train)
-        notes.append(f"reference {reference}: the train view nearest to all wanted ones" if targets else
-                     f"reference {reference}: the train view in the middle")
+    reference, near_far, source = _reference_and_range(views, train, targets, points, reference, notes)
     candidates = tuple(name for name in train if name != reference)
-    (near_far, source), _ = range_and_neighbours(views, reference, candidates, 3, points)
     notes.append(f"planes from {near_far[0]:.3g} to {near_far[1]:.3g}: {source}")
     learn = _learn_from(views, reference, candidates, near_far)
     notes.append(f"{len(learn)} of {len(candidates)} views share enough of the reference's space to learn from")
@@ -142,6 +138,24 @@ def prepare(views: PosedImages, train: Sequence[str], targets: Sequence[str] = (
     notes.append(f"matching the pictures' exposure makes them agree {gain:.0%} better: "
                  + ("it is matched" if gain > EXPOSURE_PAYS else "left as it is"))
     return Setup(reference, learn, near_far, gain > EXPOSURE_PAYS, recipe, tuple(notes))
+
+
+def _reference_and_range(views, train, targets, points, reference, notes):
+    """The reference that is named, or the best one that has neighbours, and its depth range."""
+    pool = [reference] if reference is not None else list(train)
+    while True:
+        if reference is None or reference not in pool:
+            reference = choose_centre(views, pool, targets) if targets else choose_reference(views, pool)
+            notes.append(f"reference {reference}: the train view nearest to all wanted ones" if targets else
+                         f"reference {reference}: the train view in the middle")
+        others = tuple(name for name in train if name != reference)
+        try:
+            return reference, *range_and_neighbours(views, reference, others, 3, points)[0]
+        except InputError as error:
+            pool.remove(reference)
+            if not pool:
+                raise
+            notes.append(f"reference {reference} was left: {error.what}")
 
 
 REACH_ANGLE = 12.0
