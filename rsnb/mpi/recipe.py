@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -27,7 +27,7 @@ class SceneRecipe:
     Attributes:
         kind: "single" multiplane image, "local" ones that are blended, or "auto": what `prepare` advises.
         hybrid: of the single one: decoder, if there is one, and refinement. Depth range and exposure are the setup's.
-        local: of the local ones; the number of planes is that of `hybrid.explicit`.
+        local: of the local ones.
     """
 
     kind: str = "auto"
@@ -42,19 +42,17 @@ class SceneRecipe:
         return setup.recipe if self.kind == "auto" else self.kind
 
 
-def optimise_scene(views: PosedImages, setup: Setup, targets: Sequence[str] = (), recipe: SceneRecipe | None = None, *,
-                   train: Sequence[str] = (), points=None, model: ImMPI | None = None, device: str = "cpu",
+def optimise_scene(views: PosedImages, setup: Setup, recipe: SceneRecipe | None = None, *,
+                   model: ImMPI | None = None, device: str = "cpu",
                    on_step: Callable[[int, int, Callable[[], OptimisedMpi]], None] | None = None,
                    ) -> OptimisedMpi | BlendedMpis:
     """Planes of a scene.
 
     Args:
-        views: all pictures; those of `targets` are not looked at.
-        setup: of `prepare`.
-        targets: views that are wanted, for local images: their poses say where frames are needed.
+        views: all pictures; those of the setup's targets are not looked at.
+        setup: of `prepare`. Local images choose their own neighbours among its train views and depth ranges from its
+            points; its targets say where frames are needed.
         recipe: see there.
-        train: all train views, for local images, which choose their own neighbours; () takes the setup's.
-        points: [P, 3] sparse points for local images' depth ranges, or None.
         model: weights of a cross-scene training, for a single image.
         device: torch's.
         on_step: see `optimise_explicit`; local images do not call it.
@@ -63,17 +61,15 @@ def optimise_scene(views: PosedImages, setup: Setup, targets: Sequence[str] = ()
         InputError: as the recipes do; a model for local images, which have no decoder.
     """
     recipe = recipe or SceneRecipe()
-    explicit = setup.options(recipe.hybrid.explicit)
     if recipe.chosen(setup) == "single":
-        hybrid = replace(recipe.hybrid, explicit=explicit)
+        hybrid = replace(recipe.hybrid, explicit=setup.options(recipe.hybrid.explicit))
         return optimise_hybrid(views, setup.reference, setup.learn_from, hybrid, model=model, device=device,
                                on_step=on_step)
-    if model is not None and recipe.kind == "local":
+    if model is not None:
         raise InputError("local multiplane images have no decoder that a model could start", where="recipe",
                          mend="Leave the model out, or choose recipe 'single'")
-    local = replace(recipe.local, planes=explicit.planes)
-    train = tuple(train) or (setup.reference, *setup.learn_from)
-    return optimise_local(views, train, targets, local, points=points, device=device)
+    return optimise_local(views, setup.train or (setup.reference, *setup.learn_from), setup.targets, recipe.local,
+                          points=setup.points, device=device)
 
 
 def planes_near(result: OptimisedMpi | BlendedMpis, world_to_cam: np.ndarray) -> OptimisedMpi:

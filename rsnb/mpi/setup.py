@@ -21,7 +21,7 @@ from rsnb.mpi.views import check_views, choose_reference, depth_range, padded_fr
 from rsnb.scenes import PosedImages
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Setup:
     """What was chosen for a scene.
 
@@ -32,6 +32,8 @@ class Setup:
         exposure: whether the pictures' exposure should be matched.
         recipe: "single" where one multiplane image reaches all targets, else "local" (`optimise_local`).
         notes: reasons, one sentence each.
+        train, targets: names that it was made for: all train views, and the views that are wanted.
+        points: [P, 3] sparse points in the world, or None.
     """
 
     reference: str
@@ -39,7 +41,10 @@ class Setup:
     near_far: tuple[float, float]
     exposure: bool
     recipe: str
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    train: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    points: np.ndarray | None = None
 
     def options(self, base: ExplicitOptions | None = None) -> ExplicitOptions:
         """Options of the explicit stage with this range and exposure; the rest as in `base`."""
@@ -137,7 +142,7 @@ def prepare(views: PosedImages, train: Sequence[str], targets: Sequence[str] = (
     gain = measured_exposure(views, reference, learn, near_far)
     notes.append(f"matching the pictures' exposure makes them agree {gain:.0%} better: "
                  + ("it is matched" if gain > EXPOSURE_PAYS else "left as it is"))
-    return Setup(reference, learn, near_far, gain > EXPOSURE_PAYS, recipe, tuple(notes))
+    return Setup(reference, learn, near_far, gain > EXPOSURE_PAYS, recipe, tuple(notes), train, tuple(targets), points)
 
 
 def _reference_and_range(views, train, targets, points, reference, notes):
