@@ -74,3 +74,4 @@ if __name__ == "__main__":
     write_jpeg(OUT / "city.jpg", hero(), quality=86)
     from_last_run("01_data_download", ["formats", "series", "resume", "ndvi"])
     from_last_run("02_mesh_rendering", ["panel", "pose", "worst", "scores"])
+    from_last_run("03_mpi_optimization", ["views", "depth", "layers"])

@@ -50,6 +50,7 @@ _NAMES = {
     "multiview.cross_scene": "cross_scene_samples",
     "multiview.colmap": "read_colmap",
     "multiview.transforms_json": "read_transforms_json",
+    "weights.immpi": "convert_immpi",
     "multiview.opensfm": "read_opensfm",
     "crossview.pairs": "PairIndex",
     "crossview.cvusa": "read_cvusa",

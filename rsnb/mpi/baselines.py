@@ -6,7 +6,7 @@ one of a sweep, chosen on the very target that is scored: a baseline that knows 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,10 +16,12 @@ from torch.nn import functional as F
 from rsnb.errors import InputError
 from rsnb.geometry.cameras import pixel_centres
 from rsnb.geometry.homographies import fronto_parallel_homographies, warp_pixels
+from rsnb.geometry.intrinsics import scale_intrinsics
 from rsnb.geometry.poses import camera_centre, compose, invert, rotation_angle
 from rsnb.mpi.views import check_range, view_rows
 from rsnb.scenes import PosedImages
 
+SWEEP_WIDTH = 192  # pixels: planes are sought in pictures no wider
 LEAST_OVERLAP = 0.1  # of the target: a plane that leaves less is no warp of it
 
 
@@ -70,7 +72,8 @@ def best_single_plane(views: PosedImages, source: str, target: str, near_far: tu
                       count: int = 64) -> Warp:
     """The plane of the source camera whose warp is nearest to the target picture, in masked mean squared error.
 
-    A sweep uniform in inverse depth, then one twice as fine around the best of it.
+    A sweep uniform in inverse depth, in large pictures on smaller copies of them, then one twice as fine around the
+    best of it in full.
 
     Args:
         views: all pictures.
@@ -82,24 +85,37 @@ def best_single_plane(views: PosedImages, source: str, target: str, near_far: tu
         InputError: a bad range, or no plane through which the source shows a tenth of the target.
     """
     check_range(*near_far)
-    truth = views.images[view_rows(views, [target])[0]]
     steps = np.linspace(1 / near_far[0], 1 / near_far[1], count)
     spread = abs(steps[1] - steps[0]) if count > 1 else 0.0
-
-    def score(inverse):
-        if inverse <= 0:
-            return np.inf, None
-        warp = warp_by_plane(views, source, target, 1 / inverse)
-        if warp.mask.mean() < LEAST_OVERLAP:
-            return np.inf, None
-        return float(((warp.image - truth)[:, warp.mask] ** 2).mean()), warp
-
-    error, warp = min((score(inverse) for inverse in steps), key=lambda found: found[0])
-    if warp is None:
+    coarse = _smaller(views.subset(view_rows(views, [source, target])))
+    error, _, best = min((_warp_error(coarse, source, target, inverse) for inverse in steps), key=lambda f: f[0])
+    if not np.isfinite(error):
         raise InputError(f"view {source!r} shows less than a tenth of view {target!r} on any plane", where="baseline",
                          mend="Take a source view that is nearer, or correct near and far")
-    around = 1 / warp.z_depth + spread * np.array([-0.5, 0.5])
-    return min(((error, warp), *(score(inverse) for inverse in around)), key=lambda found: found[0])[1]
+    # a small picture hides which of two neighbours is the better one
+    reach = 0.5 * np.arange(-1, 2) if coarse.images.shape == views.images.shape else 0.5 * np.arange(-3, 4)
+    return min((_warp_error(views, source, target, best + spread * part) for part in reach), key=lambda f: f[0])[1]
+
+
+def _warp_error(views: PosedImages, source: str, target: str, inverse: float) -> tuple[float, Warp | None, float]:
+    """Masked mean squared error of a plane, its warp, and its inverse depth; infinite where it shows too little."""
+    if inverse <= 0:
+        return np.inf, None, inverse
+    warp = warp_by_plane(views, source, target, 1 / inverse)
+    if warp.mask.mean() < LEAST_OVERLAP:
+        return np.inf, None, inverse
+    truth = views.images[view_rows(views, [target])[0]]
+    return float(((warp.image - truth)[:, warp.mask] ** 2).mean()), warp, inverse
+
+
+def _smaller(views: PosedImages) -> PosedImages:
+    """Pictures averaged over blocks until they are at most `SWEEP_WIDTH` wide."""
+    height, width = views.images.shape[-2:]
+    factor = -(-width // SWEEP_WIDTH)
+    if factor == 1 or min(height, width) < factor:
+        return views
+    small = F.avg_pool2d(torch.as_tensor(views.images), factor).numpy()
+    return replace(views, images=small, K=scale_intrinsics(views.K, (factor, factor), (1, 1)), z_depth=None)
 
 
 def warp_by_depth(views: PosedImages, source: str, target: str, tolerance: float = 0.02) -> Warp:

@@ -62,6 +62,21 @@ class Switches:
         """Without any of them."""
         return cls()
 
+    @classmethod
+    def mending(cls, names: str) -> Switches:
+        """From a text: "all", "none", or the names of the defects that are mended, with commas.
+
+        Raises:
+            InputError: a name that is no defect.
+        """
+        known = [defect.name for defect in fields(cls)]
+        chosen = {"all": known, "none": []}.get(names.strip(), [name.strip() for name in names.split(",")])
+        for name in chosen:
+            if name not in known:
+                raise InputError(f"{name!r} is no defect of the published code", where="mended",
+                                 mend=f"Choose 'all', 'none', or among {', '.join(known)}")
+        return cls(**{name: "mended" if name in chosen else "published" for name in known})
+
     def rendering(self, mask_share: float = 0.5, backend: str = "auto") -> RenderOptions:
         """How views are rendered under these switches, in the loss and afterwards."""
         if self.mask == "published":

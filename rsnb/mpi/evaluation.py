@@ -54,6 +54,9 @@ def score_view(name: str, split: str, image, truth, mask=None, lpips: str | None
     Raises:
         InputError: bad pictures as for `metrics.psnr`; a mask that leaves no pixel.
     """
+    if lpips not in (None, "vgg", "alex"):
+        raise InputError(f"{lpips!r} is no network of LPIPS here", where="score_view",
+                         mend="Choose 'vgg', 'alex', or none")
     image, truth = (torch.as_tensor(np.asarray(x, dtype=np.float64)) for x in (image, truth))
     image = image.clamp(0, 1)
     mask = torch.ones(image.shape[-2:], dtype=torch.bool) if mask is None else torch.as_tensor(np.asarray(mask)) > 0

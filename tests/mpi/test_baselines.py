@@ -121,3 +121,14 @@ def test_the_nearest_view():
     assert nearest_view(views, "d", "abc") == "b"
     with pytest.raises(InputError, match="no view to warp"):
         nearest_view(views, "a", "a")
+
+
+def test_a_sweep_in_small_copies_finds_the_same_plane(monkeypatch):
+    scene = plane_scene(lambda x, y: (np.abs(x) < 0.6) & (np.abs(y) < 0.5))
+    full = best_single_plane(scene, "a", "b", (4.0, 8.0))
+    monkeypatch.setattr("rsnb.mpi.baselines.SWEEP_WIDTH", 22)
+    quick = best_single_plane(scene, "a", "b", (4.0, 8.0))
+    step = (1 / 4 - 1 / 8) / 63
+    assert abs(1 / quick.z_depth - 1 / full.z_depth) < 1.01 * step and quick.image.shape == full.image.shape
+    truth = scene.images[1]
+    assert psnr(quick.image, truth, quick.mask) > psnr(full.image, truth, full.mask) - 0.05

@@ -205,3 +205,11 @@ def test_switches():
     assert Switches.all_mended() == Switches() and set(vars(Switches()).values()) == {"mended"}
     with pytest.raises(InputError, match="mask"):
         Switches(mask="fixed")
+
+
+def test_switches_from_a_text():
+    assert Switches.mending("all") == Switches.all_mended() and Switches.mending("none") == Switches.all_published()
+    some = Switches.mending("mask, plane_code")
+    assert (some.mask, some.plane_code, some.pyramid) == ("mended", "mended", "published")
+    with pytest.raises(InputError, match="'colour' is no defect"):
+        Switches.mending("mask,colour")

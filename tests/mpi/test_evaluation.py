@@ -121,3 +121,9 @@ def test_seconds_to_reach():
     assert seconds_to_reach(history, 20) == 3.0
     assert seconds_to_reach(history, 10) == 0.0
     assert seconds_to_reach(history, 30) is None
+
+
+def test_a_network_that_is_none():
+    image, truth, mask = half_wrong()
+    with pytest.raises(InputError, match="'resnet' is no network"):
+        score_view("004", "test", image, truth, mask, lpips="resnet")
