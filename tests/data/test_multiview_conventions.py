@@ -11,7 +11,7 @@ import pytest
 
 from rsnb.data.multiview import pose_check
 from rsnb.data.multiview.conventions import CONVENTIONS, describe, file_matrices, poses_of, reinterpret
-from rsnb.data.multiview.dispatch import read_posed_scene
+from rsnb.data.multiview.dispatch import _in_convention, read_posed_scene
 from rsnb.data.multiview.feature_matches import PairMatches, agreement, match_views
 from rsnb.data.multiview.pose_check import check_poses
 from rsnb.data.multiview.views import PosedViews
@@ -111,6 +111,29 @@ def test_sparse_points_tell_the_usual_conventions_where_pictures_cannot(real, na
         wrong = replace(views, world_to_cam=poses_of(file_matrices(views.world_to_cam, written), "opencv_w2c"))
         report = check_poses(wrong, pairs=0)
         assert report.suggestion == written and not report.ok and "sparse points" in report.text()
+        # only poses by which no picture shows a point are certainly wrong
+        assert report.certain == (report.scores["opencv_w2c"] < 1e-3) and (report.certain or written == "opencv_c2w")
+
+
+@pytest.fixture
+def slanting():
+    """A block of 4 x 4 aerial pictures without files that look ahead over its edge: (right views, many points)."""
+    places = np.stack(np.meshgrid(*[np.arange(-40.0, 40, 20)] * 2), axis=-1).reshape(-1, 2)
+    poses = look_at(np.c_[places, np.full(16, 100.0)], np.c_[places + [0, 70], np.zeros(16)])
+    points = np.random.default_rng(0).uniform([-40, -40, 0], [40, 40, 15], size=(2000, 3))
+    K = np.tile([[800.0, 0, 400], [0, 800, 300], [0, 0, 1]], (16, 1, 1))
+    names = tuple("abcdefghijklmnop")
+    return PosedViews("block", names, tuple(Path(f"{name}.png") for name in names), K, poses,
+                      np.tile([800, 600], (16, 1)), points=points)
+
+
+def test_points_alone_never_turn_a_right_scene(slanting):
+    report = check_poses(slanting)
+    # cameras misread lie outside, from where they see the whole block: more points than any right picture shows
+    assert report.suggestion == "opencv_c2w" and report.scores["opencv_c2w"] > 2 * report.scores["opencv_w2c"]
+    assert not report.certain and "perhaps read it with" in report.text()
+    kept = _in_convention(slanting, "detect")
+    assert (kept.world_to_cam == slanting.world_to_cam).all() and "by the points alone opencv_c2w" in kept.notes[-1]
 
 
 def test_depth_ranges_of_points_follow_the_poses(real):

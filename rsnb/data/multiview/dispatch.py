@@ -72,6 +72,7 @@ FORMATS: Mapping[str, SceneReader] = {
     "exterior_orientation": SceneReader(exterior_orientation_here, "exterior_orientation", "read_exterior_orientation",
                                         "a table (.csv, .txt) of names, x, y, z, omega, phi, kappa"),
 }
+_PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 
 
 def posed_scene_formats() -> tuple[str, ...]:
@@ -88,11 +89,11 @@ def read_posed_scene(path: str | Path, scene: str | int | None = None, format: s
             folders deeper if it is the only one.
         scene: which one, where there are several: a folder's name, or the number at its end. "" is None.
         format: one of `posed_scene_formats`, or "auto".
-        images: folder of the pictures, for formats that keep it apart (COLMAP, transforms.json, OpenSfM, MVSNet).
+        images: folder of the pictures, where it is not found by itself; not for LEVIR-NVS and WHU MVS.
         convention: "auto" takes poses as the format says. Some tools write the same files in another way: then one of
             `conventions.CONVENTIONS`, such as "opengl_c2w", "opencv_c2w", "opencv_w2c", "opengl_w2c"; or "detect",
             which looks at the pictures (`check_poses`) and takes another convention only where it fits and the format's
-            own does not, with a note.
+            own certainly does not. A note tells what was taken, or what might fit but is not certain.
 
     Returns:
         The reader's views; `notes` tells what was chosen where there was a choice. Where the format states no depths
@@ -134,9 +135,12 @@ def _in_convention(views: PosedViews, convention: str) -> PosedViews:
     from rsnb.data.multiview.pose_check import check_poses
 
     report = check_poses(views)
-    if report.suggestion is None or report.evidence == "cameras":
+    if report.suggestion is None:
         return views
-    return reinterpret(views, report.suggestion)
+    if report.certain:
+        return reinterpret(views, report.suggestion)
+    return replace(views, notes=(*views.notes, f"the poses are read as {views.convention}; by the {report.evidence} "
+                                 f"alone {report.suggestion} might fit better, convention= takes it"))
 
 
 def _locate(path: Path, scene: str | int | None, format: str) -> tuple[Path, list[str]]:
@@ -163,6 +167,11 @@ def _locate(path: Path, scene: str | int | None, format: str) -> tuple[Path, lis
             names = [folder.relative_to(path).as_posix() for folder in below]
             raise InputError(f"there are {len(names)} scenes here", where=path,
                              mend=f"Name one with scene=: {', '.join(names[:6])}" + (" ..." if len(names) > 6 else ""))
+    packed = [path] if path.is_file() else sorted(path.iterdir())
+    packed = next((file for file in packed if file.name.lower().endswith(_PACKED)), None)
+    if packed is not None:
+        raise InputError(f"no posed scene is recognised here. Found: {_contents(path)}", where=path,
+                         mend=f"Unpack {packed.name} and give the folder that comes out")
     looked_for = "; ".join(f"{name}: {reader.looks_for}" for name, reader in FORMATS.items())
     raise InputError(f"no posed scene is recognised here. Found: {_contents(path)}. Looked for: {looked_for}",
                      where=path, mend="Give the folder that holds the cameras, or force a format with format=")

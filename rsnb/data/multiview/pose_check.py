@@ -27,7 +27,8 @@ from rsnb.data.multiview.pose_geometry import (
 from rsnb.data.multiview.views import PosedViews
 
 GOOD, BETTER = 0.6, 0.25  # share of features that right poses agree with; by how much another reading must be better
-_LOW_POINTS = 0.05  # a view that shows less of the sparse points is blind
+_LOW_POINTS = 0.05  # a view that shows less of the sparse points is odd
+_BLIND = 5e-4  # of the sparse points: a right pose of a scene of some thousand pictures still shows more
 _USUAL = CONVENTIONS[:4]
 
 
@@ -50,6 +51,8 @@ class PoseReport:
         evidence: "pictures" (features matched), "points" (sparse points), "cameras" (nothing else was there).
         scores: {convention: share 0..1 of that evidence which agrees with it}, of all that were tried.
         suggestion: another convention that fits where this one does not, or None. From "cameras" it is a guess.
+        certain: whether the suggestion may be followed unseen: pictures say so, or as read most pictures show none of
+            the sparse points. More points in a picture alone prove nothing: from further away one sees more of them.
         findings: all that was looked at.
         points: [P, 3] float64 world points triangulated from matched features with the poses as read (empty where the
             pictures told nothing): a depth range for scenes that state none.
@@ -60,6 +63,7 @@ class PoseReport:
     evidence: str
     scores: Mapping[str, float]
     suggestion: str | None
+    certain: bool
     findings: tuple[PoseFinding, ...]
     points: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
 
@@ -74,7 +78,7 @@ class PoseReport:
         lines = [f"{self.name}: poses read as {self.convention} ({describe(self.convention)})"]
         lines += [f"  {marks[f.ok]:>3} {f.name}: {f.text}" for f in self.findings]
         if self.suggestion is not None:
-            perhaps = "perhaps " if self.evidence == "cameras" else ""
+            perhaps = "" if self.certain else "perhaps "
             lines.append(f"  {perhaps}read it with convention={self.suggestion!r} ({describe(self.suggestion)})")
         return "\n".join(lines)
 
@@ -105,17 +109,20 @@ def check_poses(views: PosedViews, pairs: int = 8) -> PoseReport:
         scores = {name: float(np.mean(share)) for name, share in shares.items()}
     elif views.points is not None and len(views.points) >= 20:
         evidence, enough = "points", 0.02  # large scenes show few of them in each picture
-        scores = {name: float(points_seen(views, poses_of(files, name), views.points).mean()) for name in tried}
+        seen = {name: points_seen(views, poses_of(files, name), views.points) for name in tried}
+        scores = {name: float(share.mean()) for name, share in seen.items()}
     else:
         evidence, enough = "cameras", 0.5
         scores = {name: looking_together(views, poses_of(files, name)) for name in tried}
     suggestion = _better(scores, views.convention, enough)
+    certain = suggestion is not None and (evidence == "pictures" or (
+        evidence == "points" and bool(np.median(seen[views.convention]) < _BLIND)))
     findings.append(_verdict(evidence, scores, views.convention, enough, suggestion, len(matches)))
     if matches:
         findings += _odd_views(views, matches, shares[views.convention])
     findings += _points(views)
     findings += _stated_depths(views, known)
-    return PoseReport(views.name, views.convention, evidence, scores, suggestion,
+    return PoseReport(views.name, views.convention, evidence, scores, suggestion, certain,
                       tuple(f for f in findings if f is not None), points)
 
 
@@ -207,7 +214,7 @@ def _points(views: PosedViews) -> list[PoseFinding]:
     blind = [name for name, share in zip(views.names, seen, strict=True) if share < _LOW_POINTS]
     text = f"{np.median(seen):.0%} of the {len(views.points)} sparse points lie in a picture (median)"
     some = f"; {len(blind)} views see almost none, such as {blind[0]}" if blind else ""
-    return [PoseFinding("sparse points", True if len(blind) <= len(views) / 5 else False, text + some)]
+    return [PoseFinding("sparse points", len(blind) <= len(views) / 5, text + some)]
 
 
 def _stated_depths(views: PosedViews, points: np.ndarray | None) -> list[PoseFinding]:
