@@ -202,3 +202,28 @@ def test_pictures_of_another_size_than_the_camera_file(real, tmp_path):
     assert ratio[0, 0] == pytest.approx(0.5, rel=1e-3) and ratio[1, 2] == pytest.approx(0.5, rel=1e-3)
     where = np.mean(full.points, axis=0)
     assert np.abs(half.project(half.names[0], where) * 2 - full.project(half.names[0], where)).max() < 0.5
+
+
+def test_a_packed_scene_says_that_it_is_to_be_unpacked(tmp_path):
+    shutil.make_archive(str(tmp_path / "in" / "fox"), "zip", tmp_path)
+    for path in (tmp_path / "in" / "fox.zip", tmp_path / "in"):
+        with pytest.raises(InputError, match=r"no posed scene .* Unpack fox\.zip"):
+            read_posed_scene(path)
+
+
+@pytest.mark.parametrize("format", posed_scene_formats())
+def test_a_forced_format_of_something_else_is_refused_in_words(tmp_path, format):
+    (tmp_path / "empty").mkdir()
+    archive = shutil.make_archive(str(tmp_path / "fox"), "zip", tmp_path / "empty")
+    (tmp_path / "notes.txt").write_text("hello")
+    for path in (tmp_path / "empty", archive, tmp_path / "notes.txt"):
+        with pytest.raises(InputError):
+            read_posed_scene(path, format=format)
+
+
+def test_pictures_beside_the_file_come_before_another_scenes_images(tmp_path):
+    pictures(tmp_path / "images")
+    pictures(tmp_path / "block")
+    head = "filename,x,y,z,omega,phi,kappa,fx\n"
+    (tmp_path / "block" / "eo.csv").write_text(head + "a.png,0,0,90,0,0,0,40\nb.png,9,0,90,0,0,0,40\n")
+    assert {path.parent.name for path in read_posed_scene(tmp_path / "block").image_paths} == {"block"}

@@ -233,7 +233,8 @@ def test_openmvg(tmp_path):
     views = read_posed_scene(tmp_path)
     assert views.names == ("a.jpg", "b.jpg") and "no pose" in views.skipped["c.jpg"]
     assert np.abs(views.world_to_cam[0] - POSE).max() < 1e-12 and views.world_to_cam[1, 0, 3] == 2.5
-    assert views.K[0].tolist() == K and views.points.tolist() == [[9, 2, 3]]
+    assert views.K[0].tolist() == [[500, 0, 330.5], [0, 500, 235.5], [0, 0, 1]]  # pixels from the first one's middle
+    assert views.points.tolist() == [[9, 2, 3]]
     assert views.distortion[0].coefficients == (-0.1, 0.02, 0.001, 0.002, 0.003)
     path.write_text(json.dumps(OPENMVG).replace("disto_t2", "disto_k3").replace("0.003, 0.001, 0.002", "0.003"))
     assert read_posed_scene(path).distortion[0].coefficients == (-0.1, 0.02, 0, 0, 0.003)

@@ -8,7 +8,8 @@ Strecha et al.: On Benchmarking Camera Calibration and Multi-View Stereo for Hig
     C            where the camera stands
     width height
 
-The projection is K [R^T | -R^T C]. The files lie beside the pictures, or in a folder such as gt_dense_cameras.
+The projection is K [R^T | -R^T C]; where pixels count from is not stated, K is taken as it stands. The files lie beside
+the pictures, or in a folder such as gt_dense_cameras.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import numpy as np
 
 from rsnb.data.multiview.conventions import poses_of
 from rsnb.data.multiview.distortion import Distortion
-from rsnb.data.multiview.pictures import PictureFolder, picture_size
+from rsnb.data.multiview.pictures import SUFFIXES, PictureFolder, picture_size, same_shape
 from rsnb.data.multiview.views import PosedViews
 from rsnb.errors import InputError
 from rsnb.geometry.intrinsics import scale_intrinsics
@@ -71,7 +71,7 @@ def views_of(name: str, source: Path, cameras: Sequence[ListedCamera], folder: P
             raise InputError(f"the focal lengths of {camera.name} are {K[0, 0]:g} and {K[1, 1]:g}", where=source,
                              line=camera.line, mend="They are above 0, in pixels; remove cameras that were not solved")
         stated = camera.size or size
-        if abs(size[1] / stated[1] - size[0] / stated[0]) > 1.5 / min(*size, *stated):
+        if not same_shape(size, stated):
             raise InputError(f"the picture has {size[0]} x {size[1]} pixels, its camera {stated[0]:g} x {stated[1]:g}: "
                              "another shape", where=path, mend="It was cropped or turned")
         sizes.append(size)
@@ -87,8 +87,8 @@ def views_of(name: str, source: Path, cameras: Sequence[ListedCamera], folder: P
 
 
 def pictures_near(source: Path, images: str | Path | None) -> PictureFolder:
-    """The folder of the pictures: the one named (from the file's folder), else `images`, `images_2` ... beside the file
-    or one folder up, else the file's own folder.
+    """The folder of the pictures: the named one (from the file's folder or the one up); else `images`, `images_2` ...
+    beside the file; else its own folder if there are pictures in it; else `images` ... one folder up.
 
     Raises:
         InputError: the folder named is not there.
@@ -104,6 +104,8 @@ def pictures_near(source: Path, images: str | Path | None) -> PictureFolder:
                          key=lambda p: int(p.name[7:]) if p.name[7:].isdecimal() else 0)
         if folders:
             return PictureFolder(folders[:1])
+        if base == source.parent and any(p.suffix.lower() in SUFFIXES for p in base.iterdir()):
+            break  # images one folder up are another scene's
     return PictureFolder([source.parent])
 
 

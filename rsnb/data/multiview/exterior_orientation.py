@@ -5,7 +5,8 @@
 Columns are found by their names, in any order; commas, semicolons, tabs or blanks separate them. x, y, z are east,
 north and height in metres of a map projection. Luhmann, Robson, Kyle, Boehm: Close-Range Photogrammetry and 3D Imaging
 (3rd ed.), 2.2.2.1: R = Rx(omega) Ry(phi) Rz(kappa) takes camera axes (x right, y up, z back) to the map's, angles in
-degrees. Pix4D, OpenDroneMap and orthority write it so. Tables in heading, pitch and roll are another thing.
+degrees. Pix4D, OpenDroneMap and orthority write it so. Tables in heading, pitch and roll are another thing. cx and cy
+are taken to count from the picture's corner.
 
 Intrinsics, if the table has none, come from OpenSfM's `reconstruction.json` or OpenDroneMap's `cameras.json` beside it,
 else from the camera's name (OpenSfM puts the focal length into it), then without the lens.
@@ -21,11 +22,12 @@ from pathlib import Path
 
 import numpy as np
 
+from rsnb.data.multiview.camera_list import pictures_near
 from rsnb.data.multiview.conventions import poses_of
 from rsnb.data.multiview.distortion import Distortion
 from rsnb.data.multiview.json_fields import read_json
 from rsnb.data.multiview.opensfm import shot_camera
-from rsnb.data.multiview.pictures import PictureFolder, picture_size
+from rsnb.data.multiview.pictures import picture_size, picture_stem
 from rsnb.data.multiview.views import PosedViews
 from rsnb.errors import InputError
 from rsnb.files import require_file
@@ -44,7 +46,7 @@ def read_exterior_orientation(path: str | Path, images: str | Path | None = None
 
     Args:
         path: the table.
-        images: folder of the pictures (from the table's); `images`, else the table's own folder, if None.
+        images: folder of the pictures (from the table's); `images` near the table, else its own folder, if None.
 
     Returns:
         Views in the order of the table. The world is the map less whole metres, which are the georeference's origin;
@@ -55,7 +57,7 @@ def read_exterior_orientation(path: str | Path, images: str | Path | None = None
     """
     path = require_file(path, "table of exterior orientations")
     rows = _rows(path)
-    folder = _pictures(path, images)
+    folder = pictures_near(path, images)
     found = [folder.find(row["name"]) for _, row in rows]
     skipped = {row["name"]: "there is no such picture" for (_, row), file in zip(rows, found, strict=True)
                if file is None}
@@ -71,7 +73,7 @@ def read_exterior_orientation(path: str | Path, images: str | Path | None = None
         matrix[:3, 3] = centre - origin
     notes = tuple(sorted({note for _, _, note in read if note}))
     return PosedViews(
-        name=f"exterior orientation {path.stem}", names=tuple(_stem(row["name"]) for _, row, _ in kept),
+        name=f"exterior orientation {path.stem}", names=tuple(picture_stem(row["name"]) for _, row, _ in kept),
         image_paths=tuple(file for _, _, file in kept), K=np.array([K for K, _, _ in read]).reshape(-1, 3, 3),
         world_to_cam=poses_of(matrices, "opengl_c2w"), sizes=np.array(sizes).reshape(-1, 2),
         distortion=tuple(lens for _, lens, _ in read), skipped=skipped, notes=notes, convention="opengl_c2w",
@@ -138,15 +140,6 @@ def _angle(path: Path, line: int, row: Mapping[str, str], key: str) -> float:
     return math.radians(value)
 
 
-def _pictures(path: Path, images: str | Path | None) -> PictureFolder:
-    if images is not None:
-        if not (path.parent / images).is_dir():
-            raise InputError("there is no such folder of pictures", where=path.parent / images,
-                             mend="Name it from the table's folder")
-        return PictureFolder([path.parent / images])
-    return PictureFolder([path.parent / "images" if (path.parent / "images").is_dir() else path.parent])
-
-
 def _cameras_beside(path: Path) -> tuple[Path, dict] | None:
     """The cameras of an OpenSfM file in the same folder: {name without its version mark: camera}."""
     for name in ("reconstruction.json", "cameras.json", "opensfm/reconstruction.json"):
@@ -185,8 +178,3 @@ def _intrinsics(path: Path, line: int, row: Mapping[str, str], size: tuple[int, 
     focal = float(named[1]) * max(size)
     return (np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]]), None,
             f"the focal length is the one in the camera's name ({named[1]} of the longer side), without a lens")
-
-
-def _stem(name: str) -> str:
-    head, dot, suffix = name.rpartition(".")
-    return head if dot and suffix.isalpha() and len(suffix) <= 4 else name

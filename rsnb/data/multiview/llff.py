@@ -3,7 +3,7 @@
 Mildenhall et al.: Local Light Field Fusion, SIGGRAPH 2019; the README of its repository. Each row is a 3 x 5 matrix
 (camera to world with axes x down, y right, z back; the camera's place; height, width, focal length) and the least and
 greatest depth. Rows belong to the pictures of `images` in the order of their names; folders `images_4`, `images_8` hold
-them smaller.
+them smaller. The principal point is taken to be the middle of the picture.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ def read_llff(root: str | Path, images: str | Path | None = None) -> PosedViews:
         rows = np.load(path, allow_pickle=False)
     except _UNREADABLE as error:
         raise InputError(f"this is no array of numpy ({error})", where=path, mend="Fetch it again") from None
+    if not isinstance(rows, np.ndarray):
+        rows.close()
+        raise InputError("this is an archive, not one array of numpy", where=path, mend="Give poses_bounds.npy")
     if rows.ndim != 2 or rows.shape[1] != 17 or rows.dtype.kind not in "fiu" or not np.isfinite(rows).all():
         raise InputError(f"the array has shape {rows.shape}, expected finite numbers [N, 17]", where=path,
                          mend="Make it again with LLFF's imgs2poses")

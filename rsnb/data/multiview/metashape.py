@@ -6,7 +6,7 @@ Agisoft Metashape User Manual, appendix "Camera models": with x = X / Z, y = Y /
     u  = w / 2 + cx + x' f + x' b1 + y' b2,    v = h / 2 + cy + y' f
 
 so its p1 and p2 are OpenCV's p2 and p1. A transform takes camera to the chunk's own world; the chunk's place on Earth
-is not read, depths are in the chunk's unit.
+is not read, depths are in the chunk's unit. Pixels count from the picture's corner, as here.
 """
 
 from __future__ import annotations

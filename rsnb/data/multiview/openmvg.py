@@ -2,7 +2,8 @@
 
 openmvg.readthedocs.io, "sfm_data": every value sits in `value.ptr_wrapper.data` (poses and points directly in `value`).
 A pose is `rotation`, world to camera with OpenCV axes, and `center`, where the camera stands. Distortions are OpenCV's
-under other names: disto_k1, disto_k3 (k1 k2 k3), disto_t2 (k1 k2 k3 t1 t2), fisheye (k1 to k4).
+under other names: disto_k1, disto_k3 (k1 k2 k3), disto_t2 (k1 k2 k3 t1 t2), fisheye (k1 to k4). Pixels count from the
+middle of the first one, as openMVG's own undistortion does; here half a pixel is added to the principal point.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def _camera(path: Path, name: str, pose: Mapping, intrinsic: Mapping | None) -> 
     if focal is None or not width or not height:
         raise InputError(f"the intrinsic of view {name} is no pinhole camera", where=path,
                          mend="Supported are openMVG's pinhole cameras")
-    x, y = _vector(intrinsic, "principal_point", 2, path)
+    x, y = _vector(intrinsic, "principal_point", 2, path) + 0.5
     return ListedCamera(name, np.array([[focal, 0, x], [0, focal, y], [0, 0, 1]]), rigid(turn, -turn @ centre),
                         (width, height), _lens(intrinsic, path))
 

@@ -20,7 +20,7 @@ import numpy as np
 from rsnb.data.audit import Audit, Finding, picture_fault
 from rsnb.data.multiview.distortion import SPHERICAL, Distortion
 from rsnb.data.multiview.json_fields import number_of, object_of, positive_number, read_json
-from rsnb.data.multiview.pictures import PictureFolder, duplicate_pictures, picture_size, relative_name
+from rsnb.data.multiview.pictures import PictureFolder, duplicate_pictures, picture_size, relative_name, same_shape
 from rsnb.data.multiview.views import PosedViews
 from rsnb.errors import InputError
 from rsnb.files import require_file
@@ -146,7 +146,7 @@ def shot_camera(whole: dict, shot: dict, size: tuple[int, int], path: Path, name
         return np.full((3, 3), np.nan), Distortion(SPHERICAL)
     width, height = (positive_number(camera, key, path, side)
                      for key, side in zip(("width", "height"), size, strict=True))
-    if abs(size[1] / height - size[0] / width) > 1.5 / min(width, height, *size):
+    if not same_shape(size, (width, height)):
         raise InputError(f"the picture of shot {name} has {size[0]} x {size[1]} pixels, its camera "
                          f"{width:g} x {height:g}: another shape", where=path, mend="It was cropped or turned")
     fx = positive_number(camera, "focal_x" if "focal_x" in camera else "focal", path)

@@ -37,7 +37,7 @@ def picture_size(path: str | Path, like: tuple[float, float] | None = None) -> t
     try:
         with Image.open(path) as picture:
             size = picture.size
-            if like is not None and not _same_shape(size, like) and _same_shape(size[::-1], like) and _lies(picture):
+            if like is not None and not same_shape(size, like) and same_shape(size[::-1], like) and _lies(picture):
                 return size[::-1]
             return size
     except (*UNREADABLE, Image.DecompressionBombError) as error:
@@ -48,7 +48,7 @@ def picture_size(path: str | Path, like: tuple[float, float] | None = None) -> t
                          mend="Fetch it again, or remove it and its camera") from None
 
 
-def _same_shape(size: tuple[int, int], like: tuple[float, float]) -> bool:
+def same_shape(size: tuple[float, float], like: tuple[float, float]) -> bool:
     """Whether one is the other made smaller or larger, to a pixel and a half of rounding."""
     return abs(size[1] / like[1] - size[0] / like[0]) <= 1.5 / min(*size, *like)
 
@@ -133,6 +133,12 @@ def _as_rgb(array: np.ndarray, path: Path, background: float) -> np.ndarray:
         alpha = values[..., -1:]
         values = values[..., :-1] * alpha + np.float32(background) * (1 - alpha)
     return np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values[..., :3]
+
+
+def picture_stem(name: str) -> str:
+    """A picture's name without its suffix; r_0.5, which has none, stays."""
+    head, dot, suffix = name.rpartition(".")
+    return head if dot and suffix.isalpha() and len(suffix) <= 4 else name
 
 
 class PictureFolder:

@@ -6,7 +6,8 @@
     the camera's place C (3), R (3 rows): world to camera with OpenCV axes, x = K [R | -R C] X
 
 The lens is OpenCV's, in its order k1 k2 k3 and p1 p2 (support.pix4d.com, "How are the internal and external camera
-parameters defined"). Coordinates are the map's less the project's offset.
+parameters defined"); the origin there is a corner of the picture, so K is taken as it stands. Coordinates are the map's
+less the project's offset.
 """
 
 from __future__ import annotations

@@ -22,7 +22,14 @@ from rsnb.data.audit import Audit, Finding, picture_fault
 from rsnb.data.meshes.ply_columns import read_columns
 from rsnb.data.multiview.distortion import SPHERICAL, Distortion
 from rsnb.data.multiview.json_fields import number_of, positive_number, read_json
-from rsnb.data.multiview.pictures import PictureFolder, duplicate_pictures, picture_size, relative_name
+from rsnb.data.multiview.pictures import (
+    PictureFolder,
+    duplicate_pictures,
+    picture_size,
+    picture_stem,
+    relative_name,
+    same_shape,
+)
 from rsnb.data.multiview.views import PosedViews
 from rsnb.errors import InputError
 from rsnb.files import require_file
@@ -165,13 +172,8 @@ def _find(frame: Frame, base: Path, folder: PictureFolder) -> Path | None:
 def _names(paths: list[str]) -> list[str]:
     """Short names of views: the last part without its suffix where no two are equal, else the whole path."""
     clean = [path.replace("\\", "/").removeprefix("./") for path in paths]
-    short = [_stem(path.rsplit("/", 1)[-1]) for path in clean]
-    return short if len(set(short)) == len(short) else [_stem(path) for path in clean]
-
-
-def _stem(path: str) -> str:
-    head, dot, suffix = path.rpartition(".")
-    return head if dot and suffix.isalpha() and len(suffix) <= 4 else path
+    short = [picture_stem(path.rsplit("/", 1)[-1]) for path in clean]
+    return short if len(set(short)) == len(short) else [picture_stem(path) for path in clean]
 
 
 def _points(frame: Frame, base: Path) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -205,7 +207,7 @@ def _intrinsics(frame: Frame, size: tuple[int, int], path: Path) -> tuple[np.nda
         return np.full((3, 3), np.nan), Distortion(SPHERICAL)
     width, height = (positive_number(values, key, frame.place, float(side))
                      for key, side in zip("wh", size, strict=True))
-    if abs(size[1] / height - size[0] / width) > 1.5 / min(width, height, *size):
+    if not same_shape(size, (width, height)):
         raise InputError(f"the picture has {size[0]} x {size[1]} pixels, w and h are {width:g} x {height:g}: another "
                          "shape", where=path, mend="Take the pictures that the file was made of, or a smaller copy")
     focal = {}
