@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from rsnb.errors import InputError
 from rsnb.viewers.style import INK, MUTED, PALETTE, PAPER, subplots
 
 CURVE_COLOURS = [PALETTE[name] for name in ("ours", "ours2", "good", "accent", "truth", "baseline")]
@@ -62,7 +63,10 @@ def psnr_curves(
                     textcoords="offset points", va="center", color=MUTED, fontsize=9)
     ax.set(xlabel=x, ylabel="PSNR, dB", xlim=(0, None),
            title="training views (lines)" + (", test views (circles)" if any(tested) else ""))
-    ax.legend(loc="lower right", fontsize=9)
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(loc="lower right", fontsize=9)
+    else:
+        ax.text(0.5, 0.5, "nothing recorded", transform=ax.transAxes, ha="center", color=MUTED)
     return fig
 
 
@@ -104,10 +108,16 @@ def score_bars(scores: Mapping[str, Mapping[str, Mapping[str, object]]], width: 
         scores: {method: {split: {"family/score": mean or (mean, sd)}}}, as `mean_scores` and `mean_and_sd` of the MPI
             room give them; other keys are left out, and so is a score that no method has.
         width: inches.
+
+    Raises:
+        InputError: there is no score to draw.
     """
     keys = [key for by_split in scores.values() for values in by_split.values() for key in values if "/" in key]
     families = [f for f in FAMILIES if any(key.startswith(f + "/") for key in keys)]
     kinds = [s for s in SCORE_NAMES if any(key.endswith("/" + s) for key in keys)]
+    if not families or not kinds:
+        raise InputError("there is no score to draw", where="score_bars",
+                         mend=f"Give keys such as {FAMILIES[0]}/{next(iter(SCORE_NAMES))}")
     splits = list(dict.fromkeys(split for by_split in scores.values() for split in by_split))
     fig, axes = subplots(len(families), len(kinds), width, len(families) * (0.55 + 0.24 * len(scores) * len(splits))
                          + 0.5, sharey=True)

@@ -94,9 +94,10 @@ def test_shrinking_averages_whole_blocks_also_where_sides_do_not_divide():
 def test_tensors_are_taken_as_they_are():
     torch = pytest.importorskip("torch")
     assert as_array(torch.ones(2, requires_grad=True)).tolist() == [1, 1]
-    mpi, depths = stack(3)
-    ours = layer_strip(torch.tensor(mpi, requires_grad=True), torch.tensor(depths))
-    assert np.array_equal(pixels(ours), pixels(layer_strip(mpi, depths)))
+    mpi, depths = stack(2)
+    ours, plain = layer_strip(torch.tensor(mpi, requires_grad=True), torch.tensor(depths)), layer_strip(mpi, depths)
+    assert texts(ours) == texts(plain)
+    assert all(np.array_equal(a, b) for a, b in zip(drawn(ours), drawn(plain), strict=True))
 
 
 def test_depths_that_do_not_fit_are_refused():
@@ -284,8 +285,20 @@ def test_smoothing_is_a_running_median_and_nan_is_left_out():
     assert at.tolist() == [0, 1, 2, 4, 5] and values.tolist() == [1.0, 2.0, 3.0, 3.0, 4.0]
 
 
-def test_empty_histories_are_drawn():
-    psnr_curves({"ours": [], "published": history()})
+@pytest.mark.filterwarnings("error")
+def test_empty_histories_are_drawn_without_a_warning():
+    assert "nothing recorded" not in texts(psnr_curves({"ours": [], "published": history()}))
+    no_psnr = [{"step": 1, "seconds": 1.0, "loss": 0.3}]
+    for nothing in ({}, {"ours": []}, {"ours": [[], []]}, {"ours": no_psnr}):
+        fig = psnr_curves(nothing)
+        assert "nothing recorded" in texts(fig)
+        assert_nothing_cut(fig)
+
+
+@pytest.mark.parametrize("scores", [{}, {"ours": {}}, {"ours": {"test": {"views": 3.0}}}])
+def test_bars_of_nothing_are_refused(scores):
+    with pytest.raises(InputError, match="no score to draw"):
+        score_bars(scores)
 
 
 # scores
