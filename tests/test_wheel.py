@@ -31,7 +31,9 @@ def wheel(project, tmp_path_factory):
 def test_what_is_inside(wheel, project):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"rsnb/data_manifests/{p.name}" for p in (project / "data_manifests").iterdir()} <= names
-    assert "rsnb/runs/templates/index.html.j2" in names
+    assert {"rsnb/runs/templates/index.html.j2", "rsnb/products/templates/mpi.html"} <= names
+    templates = (project / "rsnb").glob("*/templates/*")
+    assert {path.relative_to(project).as_posix() for path in templates} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not [n for n in names if n.startswith(("tests/", "notebooks/")) or "__pycache__" in n]
 
