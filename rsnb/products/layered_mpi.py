@@ -1,6 +1,7 @@
 """A multiplane image as a folder: one picture a plane for every viewer, and the exact numbers to go on with.
 
-    planes/plane_000.png   8-bit RGBA, straight alpha; stacked in an image editor they show the reference picture
+    planes/plane_000.png   8-bit RGBA, straight alpha; stacked in an image editor they show the reference picture,
+                           a little too clear at its rim: slanted rays pass through more of a layer
     exact/plane_000.png    16-bit grey: the float32 numbers themselves, in halves (see `HOW_TO_READ`)
     mpi.json               camera, depths, file names and their sha256
 
@@ -197,10 +198,13 @@ def _index(path: Path) -> dict:
     wrong = [key for key, kind in _KEYS.items() if not isinstance(index.get(key), kind)]
     wrong += [key for key, shape in (("K", (3, 3)), ("world_to_cam", (4, 4)), ("size", (2,)), ("inset", (4,)))
               if key not in wrong and _shape(index[key]) != shape]
+    if "size" not in wrong and not all(isinstance(side, int) and side > 0 for side in index["size"]):
+        wrong.append("size")
     wanted = {"depth": _NUMBER, "gap": _NUMBER, "file": str, "sha256": str}
     for i, entry in enumerate(index["planes"] if "planes" not in wrong else []):
         part = entry if isinstance(entry, dict) else {}
-        wrong += [f"planes[{i}].{key}" for key, kind in wanted.items() if not isinstance(part.get(key), kind)]
+        wrong += [f"planes[{i}].{key}" for key, kind in wanted.items() if not isinstance(part.get(key), kind)
+                  or (kind is _NUMBER and not 0 < part[key] < float("inf"))]
         stored = part.get("exact") if isinstance(part.get("exact"), dict) else {}
         if index.get("exact") is True:
             wrong += [f"planes[{i}].exact.{key}" for key in ("file", "sha256") if not isinstance(stored.get(key), str)]

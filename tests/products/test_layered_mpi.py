@@ -155,6 +155,10 @@ def spoil(folder, what):
             del index["planes"][2]["depth"]
         elif what == "other size":
             index["size"] = [12, 14]
+        elif what == "negative size":
+            index["size"] = [-11, 14]
+        elif what == "no gap":
+            index["planes"][1]["gap"] = 0
         elif what == "flat K":
             index["K"] = [1, 2, 3]
         elif what == "outside":
@@ -166,6 +170,7 @@ def spoil(folder, what):
     ("missing plane", r"plane_001\.png: there is no such plane"), ("damaged plane", r"plane_001\.png.*sha256"),
     ("no index", r"mpi\.json: there is no such index"), ("cut index", "no JSON"), ("other format", "no index of a"),
     ("newer version", "version is 2"), ("no depth", r"planes\[2\]\.depth"), ("other size", r"shape \(44, 28\)"),
+    ("negative size", "size is missing or of another form"), ("no gap", r"planes\[1\]\.gap"),
     ("flat K", "K is missing or of another form"), ("outside", "outside the folder")])
 def test_damage_is_named(tmp_path, what, message):
     folder = write_layers(tmp_path / "scene", *planes(), frame())
