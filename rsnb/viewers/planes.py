@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from rsnb.errors import InputError
+from rsnb.products import plane_layers
 
 
 def as_array(values) -> np.ndarray:
@@ -29,23 +30,17 @@ def checked_planes(mpi, depths) -> tuple[np.ndarray, np.ndarray]:
     return mpi, depths
 
 
-def plane_gaps(depths) -> np.ndarray:
-    """[P] thickness of the slabs along the reference axis; the last is as thick as the one before."""
-    steps = np.diff(as_array(depths).astype(float))
-    return np.append(steps, steps[-1])
-
-
 def plane_alpha(mpi, depths, gaps=None) -> np.ndarray:
     """[P, H, W] opacity of each plane, seen along the reference axis: 1 - exp(-sigma gap).
 
     Args:
         mpi: [P, 4, H, W], sigma per unit length in the last channel.
         depths: [P], unit of the poses.
-        gaps: [P] thickness of each slab; None takes `plane_gaps`.
+        gaps: [P] thickness of each slab; None: to the next plane, the last as the one before it.
     """
     mpi, depths = checked_planes(mpi, depths)
-    gaps = plane_gaps(depths) if gaps is None else as_array(gaps)
-    return -np.expm1(-mpi[:, 3] * gaps[:, None, None])
+    gaps = plane_layers.plane_gaps(depths) if gaps is None else as_array(gaps)
+    return plane_layers.plane_alpha(mpi[:, 3], gaps[:, None, None])
 
 
 def shown_weights(alpha: np.ndarray) -> np.ndarray:
