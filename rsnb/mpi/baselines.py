@@ -6,22 +6,22 @@ one of a sweep, chosen on the very target that is scored: a baseline that knows 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from rsnb.errors import InputError
 from rsnb.geometry.cameras import pixel_centres
 from rsnb.geometry.homographies import fronto_parallel_homographies, warp_pixels
-from rsnb.geometry.intrinsics import scale_intrinsics
-from rsnb.geometry.poses import camera_centre, compose, invert, rotation_angle
+from rsnb.geometry.poses import compose, invert
+from rsnb.mpi.choose import nearest_views
+from rsnb.mpi.pictures import sample_picture, smaller
 from rsnb.mpi.views import check_range, view_rows
 from rsnb.scenes import PosedImages
 
-SWEEP_WIDTH = 192  # pixels: planes are sought in pictures no wider
+SWEEP_SIDE = 192  # pixels: planes are sought in pictures whose sides are no longer
 LEAST_OVERLAP = 0.1  # of the target: a plane that leaves less is no warp of it
 
 
@@ -40,21 +40,6 @@ class Warp:
     mask: np.ndarray
     z_depth: float | None
     source: str
-
-
-def sample_picture(image: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """Bilinear samples [C, ...] of a picture [C, H, W] at pixels [..., 2], and where they lie inside it [...] bool.
-
-    Inside means within half a pixel of the outermost centres' rectangle, that is on the picture; beyond, and at nan,
-    the sample is 0.
-    """
-    height, width = image.shape[-2:]
-    size = pixels.new_tensor([width, height])
-    inside = ((pixels >= 0) & (pixels <= size)).all(dim=-1)
-    grid = torch.where(inside[..., None], 2 * pixels / size - 1, torch.zeros_like(pixels)).to(image.dtype)
-    flat = F.grid_sample(image[None], grid.reshape(1, 1, -1, 2), padding_mode="border", align_corners=False)
-    samples = flat.reshape(image.shape[0], *pixels.shape[:-1])
-    return torch.where(inside, samples, torch.zeros_like(samples)), inside
 
 
 def warp_by_plane(views: PosedImages, source: str, target: str, z_depth: float) -> Warp:
@@ -87,13 +72,12 @@ def best_single_plane(views: PosedImages, source: str, target: str, near_far: tu
     check_range(*near_far)
     steps = np.linspace(1 / near_far[0], 1 / near_far[1], count)
     spread = abs(steps[1] - steps[0]) if count > 1 else 0.0
-    coarse = _smaller(views.subset(view_rows(views, [source, target])))
+    coarse = smaller(views, (source, target), SWEEP_SIDE)
     error, _, best = min((_warp_error(coarse, source, target, inverse) for inverse in steps), key=lambda f: f[0])
     if not np.isfinite(error):
         raise InputError(f"view {source!r} shows less than a tenth of view {target!r} on any plane", where="baseline",
                          mend="Take a source view that is nearer, or correct near and far")
-    # a small picture hides which of two neighbours is the better one
-    reach = 0.5 * np.arange(-1, 2) if coarse.images.shape == views.images.shape else 0.5 * np.arange(-3, 4)
+    reach = 0.5 * np.arange(-3, 4)  # past its neighbours: a small picture hides which of them is the better one
     return min((_warp_error(views, source, target, best + spread * part) for part in reach), key=lambda f: f[0])[1]
 
 
@@ -106,16 +90,6 @@ def _warp_error(views: PosedImages, source: str, target: str, inverse: float) ->
         return np.inf, None, inverse
     truth = views.images[view_rows(views, [target])[0]]
     return float(((warp.image - truth)[:, warp.mask] ** 2).mean()), warp, inverse
-
-
-def _smaller(views: PosedImages) -> PosedImages:
-    """Pictures averaged over blocks until they are at most `SWEEP_WIDTH` wide."""
-    height, width = views.images.shape[-2:]
-    factor = -(-width // SWEEP_WIDTH)
-    if factor == 1 or min(height, width) < factor:
-        return views
-    small = F.avg_pool2d(torch.as_tensor(views.images), factor).numpy()
-    return replace(views, images=small, K=scale_intrinsics(views.K, (factor, factor), (1, 1)), z_depth=None)
 
 
 def warp_by_depth(views: PosedImages, source: str, target: str, tolerance: float = 0.02) -> Warp:
@@ -150,12 +124,6 @@ def warp_by_depth(views: PosedImages, source: str, target: str, tolerance: float
     return Warp((image * mask).numpy(), mask.numpy(), None, source)
 
 
-def nearest_view(views: PosedImages, target: str, candidates) -> str:
-    """The candidate nearest to the target: by distance of the centres, by angle where they are equal."""
-    names = [name for name in candidates if name != target]
-    if not names:
-        raise InputError(f"there is no view to warp to {target!r}", where="nearest_view", mend="Give another view")
-    own, others = (views.world_to_cam[view_rows(views, part)] for part in ([target], names))
-    distance = np.linalg.norm(camera_centre(others) - camera_centre(own), axis=-1)
-    order = np.lexsort((rotation_angle(others, own), np.round(distance / max(distance.max(), 1e-12), 6)))
-    return names[int(order[0])]
+def nearest_view(views: PosedImages, target: str, candidates: Sequence[str]) -> str:
+    """The candidate that stands nearest to the target and looks its way: the first of `choose.nearest_views`."""
+    return nearest_views(views, target, candidates, 1)[0]

@@ -10,14 +10,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from rsnb.errors import InputError
-from rsnb.geometry.poses import camera_centre
+from rsnb.geometry.poses import camera_centre, rotation_angle
 from rsnb.mpi.views import check_range, view_rows
 from rsnb.scenes import PosedImages
 
 BEST_ANGLE = 5.0  # degrees between rays of a match: MVSNet's (Yao et al. 2018, section 4.1), as are the two spreads
 SPREAD_BELOW, SPREAD_ABOVE = 1.0, 10.0
 LEAST_OVERLAP = 0.3  # of a picture: two views that share less are no neighbours
+LOOKS_ALONG = 0.5  # cosine of 60 degrees between axes
 _GRID = 12
+
+
+class NothingShared(InputError):
+    """Pictures that have nothing to be matched by; another choice of views may have."""
 
 
 def shared_view(views: PosedImages, name: str, other: str, near_far: tuple[float, float]) -> tuple[float, float]:
@@ -64,33 +69,47 @@ def choose_neighbours(views: PosedImages, name: str, candidates: Sequence[str], 
     """The candidates that tell most about the depth in a view, the best first; fewer where fewer share anything.
 
     Raises:
-        InputError: no candidate shares a third of the picture: there is nothing to match.
+        NothingShared: no candidate shares `LEAST_OVERLAP` of the picture: there is nothing to match.
     """
     scores = {other: matching_score(*shared_view(views, name, other, near_far))
               for other in candidates if other != name}
     best = sorted((other for other in scores if scores[other] > 0), key=lambda other: -scores[other])[:count]
     if not best:
-        raise InputError(f"no other view shares {LEAST_OVERLAP:.0%} of its picture from {near_far[0]:.3g} to "
-                         f"{near_far[1]:.3g}", where=f"view {name}",
-                         mend="Take a view with neighbours, or check poses and depth range")
+        raise NothingShared(f"no other view shares {LEAST_OVERLAP:.0%} of its picture from {near_far[0]:.3g} to "
+                            f"{near_far[1]:.3g}", where=f"view {name}",
+                            mend="Take a view with neighbours, or check poses and depth range")
     return tuple(best)
 
 
-def nearest_views(views: PosedImages, target: str, candidates: Sequence[str], count: int = 3) -> tuple[str, ...]:
-    """The candidates from which a target is best seen, the best first: small distance of the centres and of the axes.
+def nearest_first(poses: np.ndarray, pose: np.ndarray) -> np.ndarray:
+    """Order [K] of cameras [K, 4, 4] by how near they stand to a camera [4, 4], of equally near ones the least turned.
 
-    The two are compared in units of their median over the candidates; views that look more than 60 degrees away from
-    the target's axis come last.
+    Those that look more than 60 degrees away from its axis come last: they hardly show what it sees.
     """
+    distance = np.linalg.norm(camera_centre(poses) - camera_centre(pose), axis=-1)
+    away = poses[:, 2, :3] @ pose[2, :3] < LOOKS_ALONG
+    turned = np.round(rotation_angle(poses, pose), 6)
+    return np.lexsort((turned, np.round(distance / max(distance.max(), 1e-12), 6), away))
+
+
+def nearest_views(views: PosedImages, target: str, candidates: Sequence[str], count: int = 3) -> tuple[str, ...]:
+    """The candidates from which a target is best seen, the best first (`nearest_first`), without the target itself."""
     names = [name for name in candidates if name != target]
     if not names:
         raise InputError("there is no view to render it from", where=f"view {target}", mend="Give another view")
     own, others = (views.world_to_cam[view_rows(views, part)] for part in ([target], names))
-    distance = np.linalg.norm(camera_centre(others) - camera_centre(own), axis=-1)
-    angle = np.degrees(np.arccos(np.clip((others[:, 2, :3] * own[:, 2, :3]).sum(-1), -1, 1)))
-    away = angle > 60
-    order = np.lexsort((np.round(distance, 9), away))
-    return tuple(names[int(k)] for k in order[:count])
+    return tuple(names[int(k)] for k in nearest_first(others, own[0])[:count])
+
+
+def nearest_names(views: PosedImages, reference: str, train: Sequence[str], count: int | None) -> tuple[str, ...]:
+    """The train views without the reference, or the `count` of them nearest to it, in their order."""
+    names = tuple(name for name in train if name != reference)
+    if count is None or count >= len(names):
+        return names
+    if count < 1:
+        raise InputError(f"{count} views to learn from", where="nearest", mend="Give at least 1")
+    chosen = nearest_views(views, reference, names, count)
+    return tuple(name for name in names if name in chosen)
 
 
 def choose_centre(views: PosedImages, candidates: Sequence[str], targets: Sequence[str]) -> str:
@@ -100,6 +119,6 @@ def choose_centre(views: PosedImages, candidates: Sequence[str], targets: Sequen
     """
     poses, goals = (views.world_to_cam[view_rows(views, part)] for part in (tuple(candidates), tuple(targets)))
     axis = goals[:, 2, :3].mean(0)
-    away = poses[:, 2, :3] @ axis < 0.5 * np.linalg.norm(axis)
+    away = poses[:, 2, :3] @ axis < LOOKS_ALONG * np.linalg.norm(axis)
     distance = ((camera_centre(poses)[:, None] - camera_centre(goals)[None]) ** 2).sum((1, 2))
     return tuple(candidates)[int(np.lexsort((distance, away))[0])]

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from torch.nn import functional as F
 
 from rsnb.errors import InputError
-from rsnb.geometry.intrinsics import scale_intrinsics
 from rsnb.geometry.poses import camera_centre
+from rsnb.mpi.choose import NothingShared
 from rsnb.mpi.initial import aggregate
 from rsnb.mpi.matching import matching_cost
+from rsnb.mpi.pictures import smaller
 from rsnb.mpi.planes import plane_depths
 from rsnb.mpi.views import check_range, depth_range, padded_frame, view_rows, view_set
 from rsnb.scenes import PosedImages
@@ -23,19 +22,6 @@ CONFIDENT = 0.5  # a pixel counts where its best plane costs at most this share 
 LEAST_SHARE = 0.01  # of the pixels: fewer confident ones tell nothing
 
 
-def smaller(views: PosedImages, names: Sequence[str], longest: int) -> PosedImages:
-    """The named views, averaged down until no side has more pixels than `longest`, intrinsics with them."""
-    chosen = views.subset(view_rows(views, names))
-    height, width = chosen.images.shape[-2:]
-    factor = max(1.0, max(height, width) / longest)
-    size = (max(16, round(height / factor)), max(16, round(width / factor)))
-    if size[0] >= height and size[1] >= width:
-        return chosen
-    images = F.interpolate(torch.as_tensor(chosen.images), size, mode="area").numpy()
-    K = np.stack([scale_intrinsics(k, (width, height), size[::-1]) for k in chosen.K])
-    return PosedImages(images, chosen.world_to_cam, "pinhole", chosen.names, K, near_far=chosen.near_far)
-
-
 def widest_range(views: PosedImages, reference: str, others: Sequence[str]) -> tuple[float, float]:
     """Between which z depths planes can be told apart at all.
 
@@ -43,14 +29,14 @@ def widest_range(views: PosedImages, reference: str, others: Sequence[str]) -> t
     farthest by less than a pixel against infinity.
 
     Raises:
-        InputError: all cameras stand in one place.
+        NothingShared: all cameras stand in one place.
     """
     rows = view_rows(views, [reference, *others])
     centres = camera_centre(views.world_to_cam[rows])
     baseline = np.linalg.norm(centres[1:] - centres[0], axis=-1)
     if baseline.max() <= 1e-9 * max(1.0, float(np.abs(centres).max())):
-        raise InputError("all cameras stand in one place: turning tells no depth", where="depth search",
-                         mend="Give views from other places, or state near and far")
+        raise NothingShared("all cameras stand in one place: turning tells no depth", where="depth search",
+                            mend="Give views from other places, or state near and far")
     focal, width = float(views.K[rows[0]][0, 0]), views.images.shape[-1]
     return focal * float(baseline[baseline > 0].min()) / width, focal * float(baseline.max())
 
@@ -71,16 +57,16 @@ def find_depth_range(views: PosedImages, reference: str, others: Sequence[str],
         margin: the range is widened by this share of itself (in inverse depth) at each end.
 
     Raises:
-        InputError: fewer than a hundredth of the pixels agree on anything.
+        NothingShared: fewer than a hundredth of the pixels agree on anything.
     """
     small = smaller(views, (reference, *others), SEARCH_SIDE)
     bounds = bounds or widest_range(small, reference, others)
     inverse = _agreed_inverse_depths(small, reference, others, bounds)
     total = small.images.shape[-1] * small.images.shape[-2]
     if len(inverse) < LEAST_SHARE * total:
-        raise InputError(f"only {len(inverse)} of {total} pixels agree on a depth from {bounds[0]:.3g} to "
-                         f"{bounds[1]:.3g}", where=f"view {reference}",
-                         mend="State near and far, or check poses and the choice of views")
+        raise NothingShared(f"only {len(inverse)} of {total} pixels agree on a depth from {bounds[0]:.3g} to "
+                            f"{bounds[1]:.3g}", where=f"view {reference}",
+                            mend="State near and far, or check poses and the choice of views")
     low, high = np.percentile(inverse, percentiles)
     spread = max(margin * (high - low), 0.5 * (1 / bounds[0] - 1 / bounds[1]) / (SEARCH_PLANES - 1))
     near, far = 1 / (high + spread), 1 / max(low - spread, 1 / bounds[1])
@@ -99,29 +85,36 @@ def _agreed_inverse_depths(views: PosedImages, reference: str, others: Sequence[
     return (1 / depths[index[clear]]).cpu().numpy()
 
 
-def scene_range(views: PosedImages, reference: str, others: Sequence[str], points=None,
-                extend: bool = True) -> tuple[tuple[float, float], str]:
+def known_range(views: PosedImages, name: str, points=None) -> tuple[tuple[float, float], str] | None:
+    """What is known of a view's range without a look at pictures, and in words where from; None where nothing is.
+
+    The sparse points that lie in its picture come first, else what the data set states.
+    """
+    if points is not None:
+        try:
+            return depth_range(views, name, points), f"{len(points)} sparse points"
+        except InputError:
+            pass  # fewer than two lie in this picture, or all at one depth
+    if views.near_far is not None and np.isfinite(views.near_far[view_rows(views, [name])[0]]).all():
+        return depth_range(views, name), "the range that the data set states"
+    return None
+
+
+def scene_range(views: PosedImages, reference: str, others: Sequence[str],
+                points=None) -> tuple[tuple[float, float], str]:
     """The range that planes should have, and in words where it comes from.
 
-    Sparse points first, else the range that the data set states, else a search. Points and stated percentiles of
-    points leave out what has few of them (lawns, water, near ground): the search widens the range where more than a
-    fiftieth of the pixels agree on places outside.
+    What is known (`known_range`), else a search. Points and stated percentiles of points leave out what has few of them
+    (lawns, water, near ground): the search widens the range where more than a fiftieth of the pixels agree on places
+    outside.
 
     Args:
         points: [P, 3] sparse points in the world, or None.
-        extend: whether a known range is widened so.
     """
-    known, source = None, ""
-    stated = views.near_far is not None and np.isfinite(views.near_far[view_rows(views, [reference])[0]]).all()
-    if points is not None and len(points) >= 2:
-        known, source = depth_range(views, reference, points), f"{len(points)} sparse points"
-    elif stated:
-        known, source = depth_range(views, reference), "the range that the data set states"
+    known = known_range(views, reference, points)
     if known is None:
         return find_depth_range(views, reference, others), "sought in the pictures: neither points nor a range known"
-    if not extend:
-        return known, source
-    return _widened(views, reference, others, known, source)
+    return _widened(views, reference, others, *known)
 
 
 def _widened(views, reference, others, known, source):

@@ -12,20 +12,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from rsnb.errors import InputError
-from rsnb.geometry.poses import camera_centre
+from rsnb.metrics.image import WINDOW
+from rsnb.mpi.choose import nearest_names
 from rsnb.mpi.initial import likelihood, match_exposure, sweep, thickness
 from rsnb.mpi.losses import TargetMoments, edge_aware_smoothness, photometric_loss
 from rsnb.mpi.plane_state import Planes, check_memory, memory_bytes, plane_gaps, plane_variation
 from rsnb.mpi.planes import plane_depths
 from rsnb.mpi.render import RenderOptions, render_mpi
 from rsnb.mpi.result import OptimisedMpi
-from rsnb.mpi.views import MpiFrame, ViewSet, check_range, check_views, depth_range, padded_frame, view_rows, view_set
+from rsnb.mpi.views import MpiFrame, ViewSet, check_range, check_views, depth_range, padded_frame, view_set
 from rsnb.scenes import PosedImages
 from rsnb.training.memory import free_bytes
 
@@ -100,18 +100,6 @@ class LossNotFinite(InputError):
 
     def __reduce__(self):
         return type(self), (self.step, self.result)
-
-
-def nearest_names(views: PosedImages, reference: str, train: Sequence[str], count: int | None) -> tuple[str, ...]:
-    """The train views without the reference, or the `count` of them nearest to it, in their order."""
-    names = [name for name in train if name != reference]
-    if count is None or count >= len(names):
-        return tuple(names)
-    if count < 1:
-        raise InputError(f"{count} views to learn from", where="ExplicitOptions.nearest", mend="Give at least 1")
-    centres = camera_centre(views.world_to_cam[view_rows(views, [reference, *names])])
-    distance = np.linalg.norm(centres[1:] - centres[0], axis=-1)
-    return tuple(names[i] for i in sorted(np.argsort(distance, kind="stable")[:count]))
 
 
 def optimise_explicit(views: PosedImages, reference: str, train: Sequence[str],
@@ -226,7 +214,7 @@ class _Run:
     def level(self, planes: Planes, views: ViewSet, frame: MpiFrame, level: int) -> None:
         """All steps of one level."""
         steps = self.options.steps[-1 - level]
-        targets = [TargetMoments.of(image) if min(image.shape[1:]) > 10 else TargetMoments(image, image, image)
+        targets = [TargetMoments.of(image) if min(image.shape[1:]) >= WINDOW else TargetMoments(image, image, image)
                    for image in views.images]
         cameras = [views.camera(i, frame) for i in range(len(views))]
         colour_rate, tau_rate = self.options.learning_rates
@@ -263,7 +251,7 @@ class _Run:
         One view after the other goes backward to the image that all share, so that one view's graph is held at a time.
         """
         options = self.options
-        mpi, _ = planes.mpi()
+        mpi = planes.mpi()
         shared = mpi.detach().requires_grad_()
         chosen = self.next_views(len(targets))
         total, errors = mpi.new_zeros(()), []
@@ -306,5 +294,5 @@ class _Run:
 
     @torch.no_grad()
     def result(self, planes: Planes, frame: MpiFrame) -> OptimisedMpi:
-        return OptimisedMpi(planes.mpi()[0].detach().clone(), self.depths, frame, list(self.history),
+        return OptimisedMpi(planes.mpi().detach().clone(), self.depths, frame, list(self.history),
                             time.perf_counter() - self.begin, self.rendering)

@@ -1,7 +1,7 @@
 """A first multiplane image without any optimisation: a plane sweep through the training pictures.
 
 Each plane shows what the pictures agree on there, and is opaque where they agree best (photo-consistency, Collins 1996;
-the lower half of the differences counts, so that views from which a place is hidden do not spoil it: Kang, Szeliski,
+the greatest differences do not count, so that views from which a place is hidden do not spoil it: Kang, Szeliski,
 Chai 2001). From such a start the optimisation needs hundreds of steps in place of thousands and finds the right depth.
 """
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rsnb.geometry.cameras import pixel_centres
-from rsnb.mpi.baselines import sample_picture
+from rsnb.mpi.pictures import sample_picture
 from rsnb.mpi.planes import plane_homographies
 from rsnb.mpi.views import MpiFrame, ViewSet
 
@@ -167,11 +167,13 @@ def exposure_factors(views: ViewSet, frame: MpiFrame, depths: Tensor) -> tuple[T
         for i in range(len(views)):
             both = seen[0] & seen[i]
             if both.sum() < 16:
-                gains.append(views.images.new_ones(3)), offsets.append(views.images.new_zeros(3))
-                continue
-            own, first = colours[i][:, both], colours[0][:, both]
-            gain = (first.std(1) / own.std(1).clamp_min(1e-3)).clamp(0.5, 2.0)
-            gains.append(gain), offsets.append(first.mean(1) - gain * own.mean(1))
+                gain, offset = views.images.new_ones(3), views.images.new_zeros(3)
+            else:
+                own, first = colours[i][:, both], colours[0][:, both]
+                gain = (first.std(1) / own.std(1).clamp_min(1e-3)).clamp(0.5, 2.0)
+                offset = first.mean(1) - gain * own.mean(1)
+            gains.append(gain)
+            offsets.append(offset)
     return tuple(torch.stack(v).reshape(3, len(views), 3).mean(0) for v in (gains, offsets))
 
 

@@ -18,14 +18,15 @@ import torch
 
 from rsnb.errors import InputError
 from rsnb.geometry.poses import camera_centre
-from rsnb.mpi.choose import nearest_views
+from rsnb.mpi.choose import NothingShared, nearest_first, nearest_views
 from rsnb.mpi.explicit import ExplicitOptions, optimise_explicit
 from rsnb.mpi.initial import fill_unknown
 from rsnb.mpi.matching import matched_mpi
-from rsnb.mpi.plane_state import check_memory, memory_bytes
+from rsnb.mpi.plane_state import check_memory, memory_bytes, mpi_bytes
 from rsnb.mpi.planes import plane_depths
 from rsnb.mpi.render import MpiRendering
 from rsnb.mpi.result import OptimisedMpi
+from rsnb.mpi.setup import range_and_neighbours
 from rsnb.mpi.views import check_views, padded_frame, view_rows, view_set
 from rsnb.scenes import PosedImages
 from rsnb.training.memory import free_bytes
@@ -89,16 +90,20 @@ class BlendedMpis:
     notes: tuple[str, ...] = field(default=())
 
     @property
+    def poses(self) -> np.ndarray:
+        """[N, 4, 4] world to camera of the frames."""
+        return np.stack([member.frame.world_to_cam for member in self.members])
+
+    @property
     def history(self) -> list[dict[str, float]]:
         """Of all members, one after the other."""
         return [entry for member in self.members for entry in member.history]
 
     def weights(self, world_to_cam) -> dict[int, float]:
-        """{member: weight} of the nearest `blend` frames for a camera, adding up to 1."""
+        """{member: weight} of the `blend` frames nearest to a camera (`choose.nearest_first`), adding up to 1."""
         pose = np.asarray(world_to_cam, np.float64)
-        centres = camera_centre(np.stack([member.frame.world_to_cam for member in self.members]))
-        distance = np.linalg.norm(centres - camera_centre(pose), axis=-1)
-        nearest = np.argsort(distance, kind="stable")[: self.blend]
+        distance = np.linalg.norm(camera_centre(self.poses) - camera_centre(pose), axis=-1)
+        nearest = nearest_first(self.poses, pose)[: self.blend]
         least = max(1e-6 * float(distance.max()), 1e-12)
         weight = np.maximum(distance[nearest], least) ** -self.nearness
         return dict(zip((int(k) for k in nearest), (float(w) for w in weight / weight.sum()), strict=True))
@@ -167,10 +172,9 @@ def optimise_local(views: PosedImages, train: Sequence[str], targets: Sequence[s
     notes, members, kept = [], [], []
     for number, name in enumerate(names, start=1):
         try:
-            member, note = _local(views, name, train, targets, options, points, device, len(names))
-        except InputError as error:
-            if "share" not in error.what and "agree" not in error.what:
-                raise
+            member, note = _local(views, name, train, targets, options, points, device,
+                                  len(names) - number)
+        except NothingShared as error:
             note, member = f"frame {name} left out: {error.what}", None
         notes.append(note)
         if member is not None:
@@ -179,21 +183,21 @@ def optimise_local(views: PosedImages, train: Sequence[str], targets: Sequence[s
         if on_frame is not None:
             on_frame(number, len(names), name)
     if not members:
-        raise InputError("no view has a neighbour that it can be matched with", where="local frames",
-                         mend="; ".join(notes))
+        raise InputError(f"no view has a neighbour that it can be matched with ({'; '.join(notes[:3])})",
+                         where="local frames", mend="Check poses and axes, or give views that see the same place")
     return BlendedMpis(tuple(members), tuple(kept), min(options.blend, len(members)), options.nearness,
                        time.perf_counter() - begin, tuple(notes))
 
 
-def _local(views, name, train, targets, options: LocalOptions, points, device, total) -> tuple[OptimisedMpi, str]:
-    from rsnb.mpi.setup import range_and_neighbours
-
+def _local(views, name, train, targets, options: LocalOptions, points, device, later) -> tuple[OptimisedMpi, str]:
     (near_far, source), others = range_and_neighbours(views, name, train, options.neighbours, points, options.near_far)
     # only targets that stand near this frame make it larger
     covered = [t for t in targets if name in nearest_views(views, t, train, options.frames_per_target)]
     halvings = _halvings(views.images.shape[-1], options.match_width)
     frame = padded_frame(views, name, covered, near_far, options.max_pad, 2**halvings)
-    check_memory(memory_bytes(frame, options.planes) // 2, free_bytes(device))
+    # matching takes half of what an optimisation does; what the frames still to come will keep must fit as well
+    check_memory(memory_bytes(frame, options.planes) // 2 + later * mpi_bytes(frame, options.planes),
+                 free_bytes(device))
     result = matched_mpi(view_set(views, (name, *others), frame, device), frame,
                          plane_depths(*near_far, options.planes), halvings)
     if options.refine is not None:

@@ -18,7 +18,7 @@ def orbit(views: PosedImages, reference: str, others: Sequence[str], near_far: t
 
     The half axes are `share` of the other cameras' root mean square offset along the reference picture's right and
     down; the point is on its axis at the harmonic middle of the depth range, where planes uniform in inverse depth have
-    their middle. Two views give a path to and fro.
+    their middle. One other view, beside or above, gives a path to and fro.
 
     Args:
         views: with the cameras.
@@ -32,7 +32,7 @@ def orbit(views: PosedImages, reference: str, others: Sequence[str], near_far: t
         [count, 4, 4] float64 world to camera; the first is not repeated at the end.
 
     Raises:
-        InputError: a bad range, no other view, or cameras that all stand at one place.
+        InputError: a bad range, no other view, or cameras that all stand at one place or behind one another.
     """
     check_range(*near_far)
     i = int(view_rows(views, [reference])[0])
@@ -44,9 +44,10 @@ def orbit(views: PosedImages, reference: str, others: Sequence[str], near_far: t
     eye = camera_centre(pose)
     offsets = (camera_centre(views.world_to_cam[view_rows(views, rest)]) - eye) @ pose[:2, :3].T
     half = share * np.sqrt((offsets**2).mean(axis=0))
-    if not half.any():
-        raise InputError("all cameras stand at one place", where="orbit", mend="Give a track, or leave the film out")
     middle = 2 / (1 / near_far[0] + 1 / near_far[1])
+    if half.max() < 1e-6 * middle:  # rounding leaves a little of nothing
+        raise InputError("all cameras stand at one place or behind one another", where="orbit",
+                         mend="Give a track, or leave the film out")
     angle = 2 * np.pi * np.arange(count) / count
     eyes = eye + half[0] * np.cos(angle)[:, None] * pose[0, :3] + half[1] * np.sin(angle)[:, None] * pose[1, :3]
     target = np.broadcast_to(eye + middle * pose[2, :3], eyes.shape)

@@ -21,10 +21,9 @@ class Planes:
         self.raw = _softplus_inverse(tau.detach()).requires_grad_()
         self.gaps = gaps.to(colour)[:, None, None, None]
 
-    def mpi(self) -> tuple[Tensor, Tensor]:
-        """[P, 4, H, W], and tau [P, 1, H, W]: thickness of a plane along the reference axis."""
-        tau = F.softplus(self.raw)
-        return torch.cat([self.colour, tau / self.gaps], dim=1), tau
+    def mpi(self) -> Tensor:
+        """[P, 4, H, W]: colour and sigma, the thickness by the gap that it fills."""
+        return torch.cat([self.colour, F.softplus(self.raw) / self.gaps], dim=1)
 
     def alpha(self) -> Tensor:
         """[P, 1, H, W] opacity of each plane along the reference axis, 1 - exp(-tau)."""
@@ -93,9 +92,14 @@ def plane_gaps(depths: Tensor) -> Tensor:
     return torch.cat([depths.diff(), depths.diff()[-1:]])
 
 
+def mpi_bytes(frame: MpiFrame, planes: int) -> int:
+    """Of the multiplane image itself: four float32 a texel."""
+    return 16 * planes * frame.size[0] * frame.size[1]
+
+
 def memory_bytes(frame: MpiFrame, planes: int) -> int:
     """What the optimisation will hold at its finest level, roughly."""
-    return TENSORS_HELD * 16 * planes * frame.size[0] * frame.size[1]
+    return TENSORS_HELD * mpi_bytes(frame, planes)
 
 
 def check_memory(needed: int, available: int | None) -> None:

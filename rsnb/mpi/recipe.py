@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from rsnb.errors import InputError
-from rsnb.geometry.poses import camera_centre
+from rsnb.mpi.choose import nearest_first
 from rsnb.mpi.hybrid import HybridOptions, optimise_hybrid
 from rsnb.mpi.layers import check_choice
 from rsnb.mpi.local import BlendedMpis, LocalOptions, optimise_local
@@ -50,8 +50,8 @@ def optimise_scene(views: PosedImages, setup: Setup, recipe: SceneRecipe | None 
 
     Args:
         views: all pictures; those of the setup's targets are not looked at.
-        setup: of `prepare`. Local images choose their own neighbours among its train views and depth ranges from its
-            points; its targets say where frames are needed.
+        setup: of `prepare`. Local images choose their own neighbours among its train views and, unless it was given
+            one, depth ranges from its points; its targets say where frames are needed.
         recipe: see there.
         model: weights of a cross-scene training, for a single image.
         device: torch's.
@@ -68,13 +68,15 @@ def optimise_scene(views: PosedImages, setup: Setup, recipe: SceneRecipe | None 
     if model is not None:
         raise InputError("local multiplane images have no decoder that a model could start", where="recipe",
                          mend="Leave the model out, or choose recipe 'single'")
-    return optimise_local(views, setup.train or (setup.reference, *setup.learn_from), setup.targets, recipe.local,
+    local = recipe.local
+    if setup.range_given and local.near_far is None:
+        local = replace(local, near_far=setup.near_far)
+    return optimise_local(views, setup.train or (setup.reference, *setup.learn_from), setup.targets, local,
                           points=setup.points, device=device)
 
 
 def planes_near(result: OptimisedMpi | BlendedMpis, world_to_cam: np.ndarray) -> OptimisedMpi:
-    """The one multiplane image of a result, or of several the one whose frame stands nearest to a camera [4, 4]."""
+    """The one multiplane image of a result, or of several the one nearest to a camera [4, 4] (`nearest_first`)."""
     if isinstance(result, OptimisedMpi):
         return result
-    centres = camera_centre(np.stack([member.frame.world_to_cam for member in result.members]))
-    return result.members[int(np.linalg.norm(centres - camera_centre(world_to_cam), axis=-1).argmin())]
+    return result.members[int(nearest_first(result.poses, world_to_cam)[0])]

@@ -78,9 +78,10 @@ def score_result(method: str, result: OptimisedMpi, views: PosedImages, parts: M
                                  mend="Choose a reference nearer to it, or raise max_pad")
             network = lpips if part == "test" else None
             scored.append(score_view(name, part, images[name], views.images[i], masks[name], network))
-            if views.z_depth is not None and np.isfinite(views.z_depth[i]).any():
-                covered = masks[name] & (depths[name] > 0)
-                depth_scores[name] = score_depth(depths[name], views.z_depth[i], covered)
+            if views.z_depth is not None:
+                covered = masks[name] & (depths[name] > 0) & np.isfinite(views.z_depth[i])
+                if covered.any():
+                    depth_scores[name] = score_depth(depths[name], views.z_depth[i], covered)
     return SceneScores(method, tuple(scored), images, masks, depths, depth_scores)
 
 
@@ -119,7 +120,8 @@ def gains(ours: SceneScores, other: SceneScores, views: PosedImages,
     for name in (view.name for view in ours.views if view.split == split):
         both = ours.masks[name] & other.masks[name]
         if not both.any():
-            raise InputError(f"{ours.method} and {other.method} share no pixel of view {name!r}", where="gains")
+            raise InputError(f"{ours.method} and {other.method} share no pixel of view {name!r}", where="gains",
+                             mend="Leave that view out of the split, or compare methods that both show it")
         truth = views.images[view_rows(views, [name])[0]]
         one, two = (psnr(scores.images[name], truth, both) for scores in (ours, other))
         table[name] = {"ours": one, "other": two, "gain": one - two, "shared": float(both.mean())}

@@ -13,12 +13,15 @@ import numpy as np
 from rsnb.errors import InputError
 from rsnb.geometry.poses import camera_centre
 from rsnb.mpi.choose import choose_centre, choose_neighbours, matching_score, shared_view
-from rsnb.mpi.depth_search import scene_range, smaller, widest_range
+from rsnb.mpi.depth_search import known_range, scene_range, widest_range
 from rsnb.mpi.explicit import ExplicitOptions
 from rsnb.mpi.matching import EXPOSURE_PAYS, exposure_gain
+from rsnb.mpi.pictures import smaller
 from rsnb.mpi.planes import plane_depths
-from rsnb.mpi.views import check_views, choose_reference, depth_range, padded_frame, view_rows, view_set
+from rsnb.mpi.views import check_range, check_views, choose_reference, padded_frame, view_rows, view_set
 from rsnb.scenes import PosedImages
+
+REACH_ANGLE = 12.0  # degrees: seen from farther aside, planes show their gaps
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +37,7 @@ class Setup:
         notes: reasons, one sentence each.
         train, targets: names that it was made for: all train views, and the views that are wanted.
         points: [P, 3] sparse points in the world, or None.
+        range_given: `near_far` was stated and not found: it holds for local images as well.
     """
 
     reference: str
@@ -45,6 +49,7 @@ class Setup:
     train: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     points: np.ndarray | None = None
+    range_given: bool = False
 
     def options(self, base: ExplicitOptions | None = None) -> ExplicitOptions:
         """Options of the explicit stage with this range and exposure; the rest as in `base`."""
@@ -54,35 +59,30 @@ class Setup:
 def range_and_neighbours(views: PosedImages, name: str, train: Sequence[str], count: int, points=None,
                          near_far: tuple[float, float] | None = None):
     """((near, far), where from), and the neighbours of a view: each needs the other, so a rough range comes first."""
-    rough = near_far or rough_range(views, name, train, points)
-    others = choose_neighbours(views, name, train, rough, count)
+    others = choose_neighbours(views, name, train, near_far or rough_range(views, name, train, points), count)
     if near_far is not None:
         return (near_far, "given"), others
     return scene_range(views, name, others, points), others
 
 
 def rough_range(views: PosedImages, name: str, train: Sequence[str], points=None) -> tuple[float, float]:
-    """A first idea of the range, good enough to tell which views overlap: points, stated, or from where axes meet.
+    """A first idea of the range, good enough to tell which views overlap: what is known, or from where axes meet.
 
-    Axes of cameras around an object meet in it; where they do not meet in front (parallel ones) 5 to 100 mean
-    baselines are taken.
+    Axes of cameras around an object meet in it; where they do not meet in front (parallel ones) 2 to 50 median
+    baselines are taken. Either is moved nearer or farther to where the view has most in common with the others.
     """
-    i = int(view_rows(views, [name])[0])
-    if points is not None and len(points) >= 2:
-        try:
-            return depth_range(views, name, points)
-        except InputError:
-            pass  # no points in this picture: the cameras must do
-    if views.near_far is not None and np.isfinite(views.near_far[i]).all():
-        return depth_range(views, name)
+    known = known_range(views, name, points)
+    if known is not None:
+        return known[0]
     others = tuple(other for other in train if other != name)
     least, most = widest_range(views, name, others)
-    poses = views.world_to_cam[view_rows(views, others)]
-    meeting = _meeting_depth(views.world_to_cam[i], poses)
+    pose, poses = views.world_to_cam[view_rows(views, [name])[0]], views.world_to_cam[view_rows(views, others)]
+    meeting = _meeting_depth(pose, poses)
     if meeting is not None and meeting > least:
         return _most_shared(views, name, others, (0.5 * meeting, 2 * meeting))
-    baseline = float(np.median(np.linalg.norm(camera_centre(poses) - camera_centre(views.world_to_cam[i]), axis=-1)))
-    return _most_shared(views, name, others, (max(least, 2 * baseline), min(most, 50 * baseline)))
+    baseline = float(np.median(np.linalg.norm(camera_centre(poses) - camera_centre(pose), axis=-1)))
+    near = max(least, 2 * baseline)
+    return _most_shared(views, name, others, (near, max(min(most, 50 * baseline), 2 * near)))
 
 
 def _most_shared(views, name, others, near_far) -> tuple[float, float]:
@@ -110,7 +110,7 @@ def _meeting_depth(pose: np.ndarray, others: np.ndarray) -> float | None:
 
 
 def prepare(views: PosedImages, train: Sequence[str], targets: Sequence[str] = (), points=None,
-            reference: str | None = None) -> Setup:
+            reference: str | None = None, near_far: tuple[float, float] | None = None) -> Setup:
     """Choose reference, views to learn from, depth range, exposure and recipe for a scene.
 
     Args:
@@ -120,50 +120,51 @@ def prepare(views: PosedImages, train: Sequence[str], targets: Sequence[str] = (
             the train views.
         points: [P, 3] sparse points in the world, or None.
         reference: where a data set names it; None chooses the train view nearest to all targets, or the middle one.
+        near_far: z depth of the first and last plane, if it is not to be found.
 
     Raises:
-        InputError: bad poses or split, or views that share nothing.
+        InputError: bad poses, split or range, or views that share nothing.
     """
     train = tuple(train)
     if not train:
         raise InputError("there is no train view", where="split", mend="Name at least two")
+    if near_far is not None:
+        check_range(*near_far)
     check_views(views, reference or train[0], train, targets)
     notes = []
-    reference, near_far, source = _reference_and_range(views, train, targets, points, reference, notes)
+    reference, found, source = _reference_and_range(views, train, targets, points, reference, near_far, notes)
     candidates = tuple(name for name in train if name != reference)
-    notes.append(f"planes from {near_far[0]:.3g} to {near_far[1]:.3g}: {source}")
-    learn = _learn_from(views, reference, candidates, near_far)
+    wanted = tuple(targets) or candidates
+    notes.append(f"planes from {found[0]:.3g} to {found[1]:.3g}: {source}")
+    learn = _learn_from(views, reference, candidates, found)
     notes.append(f"{len(learn)} of {len(candidates)} views share enough of the reference's space to learn from")
-    far_off = _out_of_reach(views, reference, targets or candidates, near_far)
-    recipe = "local" if far_off else "single"
-    notes.append(f"{len(far_off)} of {len(targets or candidates)} wanted views see the planes at more than "
-                 f"{REACH_ANGLE:g} degrees or past their edge ({', '.join(far_off[:3])}): local multiplane images"
+    far_off = _out_of_reach(views, reference, wanted, found)
+    notes.append(f"{len(far_off)} of {len(wanted)} wanted views see the planes at more than {REACH_ANGLE:g} degrees or "
+                 f"past their edge ({', '.join(far_off[:3])}): local multiplane images"
                  if far_off else "one multiplane image reaches all wanted views")
-    gain = measured_exposure(views, reference, learn, near_far)
+    gain = measured_exposure(views, reference, learn, found)
     notes.append(f"matching the pictures' exposure makes them agree {gain:.0%} better: "
                  + ("it is matched" if gain > EXPOSURE_PAYS else "left as it is"))
-    return Setup(reference, learn, near_far, gain > EXPOSURE_PAYS, recipe, tuple(notes), train, tuple(targets), points)
+    return Setup(reference, learn, found, gain > EXPOSURE_PAYS, "local" if far_off else "single", tuple(notes), train,
+                 tuple(targets), points, near_far is not None)
 
 
-def _reference_and_range(views, train, targets, points, reference, notes):
+def _reference_and_range(views, train, targets, points, reference, near_far, notes):
     """The reference that is named, or the best one that has neighbours, and its depth range."""
     pool = [reference] if reference is not None else list(train)
     while True:
-        if reference is None or reference not in pool:
+        if reference not in pool:
             reference = choose_centre(views, pool, targets) if targets else choose_reference(views, pool)
             notes.append(f"reference {reference}: the train view nearest to all wanted ones" if targets else
                          f"reference {reference}: the train view in the middle")
         others = tuple(name for name in train if name != reference)
         try:
-            return reference, *range_and_neighbours(views, reference, others, 3, points)[0]
+            return reference, *range_and_neighbours(views, reference, others, 3, points, near_far)[0]
         except InputError as error:
             pool.remove(reference)
             if not pool:
                 raise
             notes.append(f"reference {reference} was left: {error.what}")
-
-
-REACH_ANGLE = 12.0
 
 
 def _learn_from(views, reference, candidates, near_far) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rsnb.errors import InputError
+from rsnb.geometry.poses import camera_centre
 
 PROTOCOLS = ("auto", "dataset", "ten_ten", "three_view", "every_8th", "hold_out:N")
 THREE = (1, 8, 15)
@@ -229,6 +230,6 @@ def _middle(names: Sequence[str], trains: Sequence[str], world_to_cam: np.ndarra
     if world_to_cam is None:
         return trains[int(np.argmin(aside))]
     poses = np.asarray(world_to_cam, np.float64)[[names.index(name) for name in trains]]
-    centres = -np.einsum("nji,nj->ni", poses[:, :3, :3], poses[:, :3, 3])
+    centres = camera_centre(poses)
     total = np.linalg.norm(centres[:, None] - centres[None], axis=-1).sum(axis=1)
     return trains[int(np.argmin(total * (1 + 1e-6 * aside)))]

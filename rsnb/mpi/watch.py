@@ -36,7 +36,8 @@ class Watch:
     Args:
         views: all pictures.
         names: views to render and score, the first of which is kept as a picture.
-        looks: about how many, evenly over the steps; the first and the last step are among them.
+        looks: about how many, evenly over the steps; the first and the last step are among them (the last unless a time
+            limit ends the optimisation before).
     """
 
     def __init__(self, views: PosedImages, names: Sequence[str], looks: int = 24):

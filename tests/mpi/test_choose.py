@@ -9,7 +9,16 @@ import pytest
 
 from rsnb.errors import InputError
 from rsnb.geometry.poses import look_at
-from rsnb.mpi.choose import choose_centre, choose_neighbours, matching_score, nearest_views, shared_view
+from rsnb.mpi.choose import (
+    NothingShared,
+    choose_centre,
+    choose_neighbours,
+    matching_score,
+    nearest_first,
+    nearest_names,
+    nearest_views,
+    shared_view,
+)
 from rsnb.scenes import PosedImages
 
 K = np.array([[50.0, 0, 50], [0, 50.0, 50], [0, 0, 1]])  # 90 degrees wide and high
@@ -55,7 +64,7 @@ def test_neighbours():
     assert choose_neighbours(views, "a", "abcde", (7.0, 8.0), 2) == ("b", "c")
     assert choose_neighbours(views, "a", "abcde", (40.0, 50.0), 1) == ("d",)  # farther away: a wider baseline
     assert set(choose_neighbours(views, "a", "abcde", (7.0, 8.0), 9)) == {"b", "c", "d"}
-    with pytest.raises(InputError, match="no other view shares"):
+    with pytest.raises(NothingShared, match="no other view shares"):
         choose_neighbours(views, "a", "ae", (7.0, 8.0))
 
 
@@ -68,3 +77,27 @@ def test_nearest_views_and_the_centre():
     assert choose_centre(views, "acd", ("b", "c")) == "c"
     with pytest.raises(InputError, match="no view to render it from"):
         nearest_views(views, "c", "c")
+
+
+def test_of_equally_near_ones_the_least_turned():
+    views = row_of_cameras((0.0, 1.0, 2.0))
+    cosine, sine = np.cos(0.3), np.sin(0.3)
+    roll = np.array([[cosine, -sine, 0, 0], [sine, cosine, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    poses = views.world_to_cam.copy()
+    poses[0] = roll @ poses[0]
+    assert nearest_first(poses[[0, 2]], poses[1]).tolist() == [1, 0]
+    assert nearest_first(poses[[0, 2]], roll @ poses[1]).tolist() == [0, 1]
+    far = poses[[0, 2]].copy()
+    far[:, :3, 3] *= 1e6  # the unit does not matter
+    middle = poses[1].copy()
+    middle[:3, 3] *= 1e6
+    assert nearest_first(far, middle).tolist() == [1, 0]
+
+
+def test_the_nearest_to_learn_from():
+    views = row_of_cameras()
+    assert nearest_names(views, "c", "edcba", 2) == ("d", "b")  # in the order that was given, of equal ones too
+    assert nearest_names(views, "a", "edcb", 2) == ("c", "b")
+    assert nearest_names(views, "c", "abcde", None) == nearest_names(views, "c", "abcde", 9) == ("a", "b", "d", "e")
+    with pytest.raises(InputError, match="at least 1"):
+        nearest_names(views, "c", "abcde", 0)

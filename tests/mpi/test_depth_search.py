@@ -11,7 +11,7 @@ import pytest
 
 from rsnb.errors import InputError
 from rsnb.geometry.poses import invert
-from rsnb.mpi.depth_search import find_depth_range, scene_range, smaller, widest_range
+from rsnb.mpi.depth_search import find_depth_range, known_range, scene_range, widest_range
 
 sys.path.insert(0, str(Path(__file__).parent))
 from posed_scene import block_scene
@@ -63,22 +63,22 @@ def test_where_the_range_comes_from(scene):
     assert near < np.percentile(scene.z_depth[0], 2) and far > np.percentile(scene.z_depth[0], 98)
 
 
+def test_points_that_this_picture_does_not_show(scene):
+    aside = world_points(scene) + [0, 0, 100.0]  # behind the camera
+    assert known_range(scene, "0", aside) is None and known_range(scene, "0", aside[:0]) is None
+    assert scene_range(scene, "0", OTHERS, aside)[1].startswith("sought")
+    stated = replace(scene, near_far=np.tile([4.0, 7.5], (6, 1)))
+    assert scene_range(stated, "0", OTHERS, aside) == ((4.0, 7.5), "the range that the data set states")
+
+
 def test_points_that_leave_out_the_block(scene):
     points = world_points(scene)
     ground = points[points[:, 2] < 0.1]
-    (narrow, _), _ = scene_range(scene, "0", OTHERS, ground, extend=False)
+    (narrow, _), _ = known_range(scene, "0", ground)
     (near, _), source = scene_range(scene, "0", OTHERS, ground)
     roof = float(np.percentile(scene.z_depth[0], 5))
     assert narrow > 1.1 * roof
     assert near < 1.05 * roof and "widened" in source
-
-
-def test_smaller_pictures(scene):
-    small = smaller(scene, ("2", "0"), 40)
-    assert small.names == ("2", "0") and small.images.shape == (2, 3, 32, 40)
-    assert np.allclose(small.K[0][:2], scene.K[2][:2] / 2)
-    assert small.images.mean() == pytest.approx(scene.images[[2, 0]].mean(), abs=1e-4)
-    assert smaller(scene, ("0",), 500).images.shape == (1, 3, 64, 80)
 
 
 def world_points(scene) -> np.ndarray:

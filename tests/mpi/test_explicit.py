@@ -19,7 +19,6 @@ from rsnb.mpi.evaluation import score_depth
 from rsnb.mpi.explicit import (
     ExplicitOptions,
     LossNotFinite,
-    nearest_names,
     optimise_explicit,
 )
 from rsnb.mpi.losses import total_variation
@@ -170,8 +169,7 @@ def test_thickness_survives_its_parameter():
     tau = torch.tensor([1e-6, 1e-3, 0.5, 3.0, 30.0]).reshape(5, 1, 1, 1)
     gaps = plane_gaps(torch.tensor([1.0, 2.0, 4.0, 5.0, 9.0]))
     assert gaps.tolist() == [1, 2, 1, 4, 4]
-    mpi, back = Planes(torch.zeros(5, 3, 1, 1), tau, gaps).mpi()
-    assert torch.allclose(back, tau, rtol=1e-4, atol=1e-7)
+    mpi = Planes(torch.zeros(5, 3, 1, 1), tau, gaps).mpi()
     assert torch.allclose(mpi[:, 3:] * gaps[:, None, None, None], tau, rtol=1e-4, atol=1e-7)
 
 
@@ -186,18 +184,6 @@ def test_memory_is_told_before_it_is_taken(scene, optimised):
         patch.setattr("rsnb.mpi.explicit.free_bytes", lambda device: 1000)
         with pytest.raises(InputError, match="free. Lower `planes`"):
             optimise_explicit(scene, "0", TRAIN, SHORT)
-
-
-def test_nearest_views(scene):
-    far = scene.world_to_cam.copy()
-    far[1, :3, 3] += 5
-    far[4, :3, 3] += 3
-    moved = replace(scene, world_to_cam=far)
-    assert nearest_names(moved, "0", TRAIN, 2) == ("2", "5")
-    assert nearest_names(moved, "0", ("0", *TRAIN), 3) == ("2", "4", "5")
-    assert nearest_names(moved, "0", TRAIN, None) == TRAIN
-    with pytest.raises(InputError):
-        nearest_names(moved, "0", TRAIN, 0)
 
 
 @pytest.mark.parametrize(("change", "words"), [

@@ -15,6 +15,7 @@ from rsnb.metrics.image import psnr
 from rsnb.mpi.baselines import best_single_plane, nearest_view
 from rsnb.mpi.explicit import ExplicitOptions
 from rsnb.mpi.local import BlendedMpis, LocalOptions, frames_for, optimise_local
+from rsnb.mpi.recipe import planes_near
 from rsnb.mpi.result import OptimisedMpi
 from rsnb.mpi.views import MpiFrame
 
@@ -86,6 +87,31 @@ def test_weights_by_hand():
     assert torch.allclose(seen.rgb, torch.tensor(0.25), atol=1e-4)
     # at a frame's own camera it is that frame alone
     assert mpis.weights(np.eye(4))[0] > 0.999
+
+
+def test_a_frame_that_looks_away_comes_last():
+    away = flat(1, 0.5)
+    back = np.diag([-1.0, 1, -1, 1]) @ away.frame.world_to_cam
+    away = replace(away, frame=replace(away.frame, world_to_cam=back))
+    mpis = BlendedMpis((away, flat(0, 0.0), flat(4, 1.0)), ("x", "a", "b"), blend=2)
+    pose = np.eye(4)
+    pose[0, 3] = -1.0
+    assert mpis.weights(pose) == pytest.approx({1: 0.75, 2: 0.25})
+    assert planes_near(mpis, pose) is mpis.members[1]
+
+
+def test_all_frames_must_fit_into_memory(scene, monkeypatch):
+    """What four kept images take must be free before the first is made, though matching one takes less."""
+    options = replace(OPTIONS, planes=4, max_pad=0.0)
+    image = 16 * 4 * 64 * 80
+    seen = []
+    monkeypatch.setattr("rsnb.mpi.local.check_memory", lambda needed, free: seen.append(needed))
+    optimise_local(scene, ("0", "1", "2", "4"), (), options)
+    assert np.allclose(np.diff(seen), -image, atol=0.1 * image) and seen[-1] > 5 * image
+    monkeypatch.undo()
+    monkeypatch.setattr("rsnb.mpi.local.free_bytes", lambda device: seen[0] - 1)
+    with pytest.raises(InputError, match="are free"):
+        optimise_local(scene, ("0", "1", "2", "4"), (), options)
 
 
 def test_one_fills_in_for_another():

@@ -40,5 +40,10 @@ def test_nothing_to_go_round():
     still = replace(scene, world_to_cam=np.broadcast_to(scene.world_to_cam[0], scene.world_to_cam.shape))
     with pytest.raises(InputError, match="one place"):
         orbit(still, "0", ("1", "2"), (4.0, 8.0))
+    line = scene.world_to_cam.copy()  # further back along the reference's own axis, which is askew in the world
+    line[:] = line[0]
+    line[:, 2, 3] += np.arange(len(line))
+    with pytest.raises(InputError, match="behind one another"):
+        orbit(replace(scene, world_to_cam=line), "0", ("1", "2"), (4.0, 8.0))
     with pytest.raises(InputError, match="reversed"):
         orbit(scene, "0", ("1",), (8.0, 4.0))

@@ -48,6 +48,14 @@ def test_local_images_where_the_setup_says_so(scene):
     assert member is advised.members[0]
 
 
+def test_a_given_range_holds_for_local_images(scene):
+    given = replace(SETUP, recipe="local", near_far=(3.5, 8.0), range_given=True)
+    near_far = {(m.frame.near, m.frame.far) for m in optimise_scene(scene, given, RECIPE).members}
+    assert near_far == {(3.5, 8.0)}
+    found = optimise_scene(scene, replace(given, range_given=False), RECIPE).members
+    assert (3.5, 8.0) not in {(m.frame.near, m.frame.far) for m in found}
+
+
 def test_what_does_not_fit_is_refused(scene):
     with pytest.raises(InputError, match="no decoder"):
         optimise_scene(scene, SETUP, replace(RECIPE, kind="local"), model=new_model())

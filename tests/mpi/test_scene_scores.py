@@ -79,3 +79,10 @@ def test_baselines(scene):
 def test_a_view_that_no_plane_covers(scene):
     with pytest.raises(InputError, match="no pixel of view '1'"):
         score_result("x", Known(slice(0, 0)), scene, PARTS)
+
+
+def test_depth_that_is_known_nowhere_in_the_mask(scene):
+    depth = scene.z_depth.copy()
+    depth[3, :, :60] = np.nan
+    scores = score_result("x", Known(), replace(scene, z_depth=depth), PARTS)
+    assert set(scores.depth_scores) == {"1", "2", "4", "5"} and "depth/abs_rel" not in scores.mean()

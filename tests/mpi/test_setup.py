@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +39,7 @@ def test_the_reference_is_chosen_by_poses_alone(scene):
     assert chosen.reference == "0"  # in the middle of the circle: nearer than view 3's neighbours on it
     spoilt = scene.images.copy()
     spoilt[3] = 0
-    assert prepare(replace(scene, images=spoilt), TRAIN, TEST) == chosen
+    assert asdict(prepare(replace(scene, images=spoilt), TRAIN, TEST)) == asdict(chosen)
     assert "in the middle" in prepare(scene, TRAIN).notes[0]
 
 
@@ -71,6 +71,31 @@ def test_a_rough_range_where_nothing_is_known(scene):
     straight[:, :3, :3] = straight[0, :3, :3]
     near, far = rough_range(replace(bare, world_to_cam=straight), "0", TRAIN)
     assert np.isfinite([near, far]).all() and 0 < near < far
+
+
+def test_a_range_that_is_given(scene):
+    bare = replace(scene, near_far=None, images=np.full_like(scene.images, 0.5))  # nothing could be sought in these
+    setup = prepare(bare, TRAIN, TEST, near_far=(3.0, 9.0))
+    assert setup.near_far == (3.0, 9.0) and setup.range_given and any("given" in note for note in setup.notes)
+    with pytest.raises(InputError, match="agree on a depth"):
+        prepare(bare, TRAIN, TEST)
+    with pytest.raises(InputError, match="reversed"):
+        prepare(scene, TRAIN, TEST, near_far=(9.0, 3.0))
+    assert not prepare(scene, TRAIN, TEST).range_given
+
+
+def test_points_that_the_reference_does_not_show(scene):
+    behind = np.array([[0.0, 0, 50], [1, 0, 60], [0, 1, 70]])
+    assert prepare(scene, TRAIN, TEST, points=behind, reference="0").near_far == (4.0, 7.5)  # as is stated
+
+
+def test_a_long_lens_has_a_rough_range(scene):
+    """Parallel axes, a picture so narrow that planes nearer than 100 baselines shift out of it."""
+    straight, K = scene.world_to_cam.copy(), scene.K.copy()
+    straight[:, :3, :3] = straight[0, :3, :3]
+    K[:, :2, :2] *= 100
+    near, far = rough_range(replace(scene, world_to_cam=straight, K=K, near_far=None), "0", TRAIN)
+    assert 0 < near < far
 
 
 def test_one_view_is_refused(scene):
