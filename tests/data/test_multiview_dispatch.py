@@ -204,6 +204,15 @@ def test_pictures_of_another_size_than_the_camera_file(real, tmp_path):
     assert np.abs(half.project(half.names[0], where) * 2 - full.project(half.names[0], where)).max() < 0.5
 
 
+@pytest.mark.parametrize("words", [("E", "K"), ("pose", "camera matrix")])
+def test_headings_may_be_any_words(tmp_path, words):
+    scene_folder(tmp_path / "scene_000")
+    for path in (tmp_path / "scene_000" / "Cams").iterdir():
+        path.write_text(path.read_text().replace("extrinsic", words[0]).replace("intrinsic", words[1]))
+    views = read_posed_scene(tmp_path)
+    assert views.name.startswith("LEVIR-NVS") and views.near_far[0].tolist() == [80, 100] and views.K[0, 0, 2] == 16
+
+
 def test_a_packed_scene_says_that_it_is_to_be_unpacked(tmp_path):
     shutil.make_archive(str(tmp_path / "in" / "fox"), "zip", tmp_path)
     for path in (tmp_path / "in" / "fox.zip", tmp_path / "in"):

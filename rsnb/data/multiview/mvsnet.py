@@ -128,7 +128,7 @@ def read_mvsnet_camera(path: str | Path) -> MvsnetCamera:
     rows = _rows(path)
     matrix = _take(path, rows, 4, 4, "extrinsic")
     check_rotation(path, matrix[0], matrix[1])
-    if rows and len(rows[0][1]) == 3 and rows[0][1][1] > 0 and (len(rows) < 3 or len(rows[2][1]) != 3):
+    if _one_line(rows):
         line, (focal, x, y) = rows.pop(0)
         K, original = np.array([[focal, 0, x], [0, focal, y], [0, 0, 1]]), True
     else:
@@ -138,6 +138,19 @@ def read_mvsnet_camera(path: str | Path) -> MvsnetCamera:
                          mend="Focal lengths are above 0; the last row is 0 0 1")
     near_far, assumed = _range(path, rows, original)
     return MvsnetCamera(matrix[0], K, near_far, original, assumed)
+
+
+def is_first_edition(path: Path) -> bool:
+    """Whether a camera file has the form of WHU MVS's authors; words on headings say nothing, they may be any."""
+    try:
+        return _one_line(_rows(path)[4:])
+    except InputError:
+        return False
+
+
+def _one_line(rows: list) -> bool:
+    """Whether the rows below the extrinsic begin with `f x0 y0` instead of three rows of three."""
+    return bool(rows) and len(rows[0][1]) == 3 and rows[0][1][1] > 0 and (len(rows) < 3 or len(rows[2][1]) != 3)
 
 
 def _rows(path: Path) -> list[tuple[int, list[float]]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from rsnb.data.multiview.bundler import find_bundle
 from rsnb.data.multiview.camera_files import camera_files_of
 from rsnb.data.multiview.colmap import find_colmap_model
-from rsnb.data.multiview.mvsnet import camera_files
+from rsnb.data.multiview.mvsnet import camera_files, is_first_edition
 from rsnb.data.multiview.pix4d import PATTERN, find_pix4d
 from rsnb.data.multiview.scene_folder import data_root, files_of, list_scenes, sub_folder
 from rsnb.errors import InputError
@@ -22,10 +21,7 @@ def mvsnet_here(path: Path) -> Path | None:
     cameras = camera_files(path) if path.is_dir() else {}
     if any(file.stem.endswith("_cam") for file in cameras.values()):
         return path
-    # the first edition has `f x y` where the others have three rows of three
-    if cameras and re.search(r"intrinsic", _head(next(iter(cameras.values()))), re.IGNORECASE) is None:
-        return path
-    return None
+    return path if cameras and is_first_edition(next(iter(cameras.values()))) else None
 
 
 def levir_nvs_here(path: Path) -> Path | None:
