@@ -63,7 +63,7 @@ def camera_map(
         ax.invert_yaxis()
         ax.set(xlabel=f"right, {unit}")
     axes[0, 0].set(ylabel=f"down in the picture, {unit}", title="along the reference axis")
-    axes[0, 1].set(ylabel=f"depth, {unit}", title="from the side")
+    axes[0, 1].set(ylabel=f"depth, {unit}", title="across the reference axis")
     fig.legend(*axes[0, 1].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=9)
     return fig
 

@@ -144,7 +144,8 @@ def test_depth_ranges_of_points_follow_the_poses(real):
     assert np.nanmedian(np.abs(mended.near_far / views.near_far - 1)) < 0.05
 
 
-def test_the_door_takes_a_convention_or_detects_it(real, tmp_path):
+def test_the_door_takes_a_convention_or_detects_it(real, tmp_path, monkeypatch):
+    monkeypatch.setattr(pose_check, "match_views", lambda views, pairs: match_views(views, 2))  # enough, and quick
     root = real("nb3_multiview/fox")
     values = json.loads((root / "transforms.json").read_text())
     for frame in values["frames"]:  # what a tool writes that forgot to turn the axes

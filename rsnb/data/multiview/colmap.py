@@ -13,12 +13,12 @@ import numpy as np
 
 from rsnb.data.audit import Audit, Finding, picture_fault
 from rsnb.data.multiview.colmap_model import ColmapImage, ColmapModel, read_colmap_model
+from rsnb.data.multiview.depth_ranges import PERCENTILES
 from rsnb.data.multiview.pictures import PictureFolder, duplicate_pictures, picture_size, relative_name
 from rsnb.data.multiview.views import PosedViews
 from rsnb.errors import InputError
 from rsnb.geometry.intrinsics import scale_intrinsics
 
-NEAR_FAR = (1.0, 99.0)  # percentiles of the sparse points' depth in each picture: single points are often wrong
 _MODEL_FOLDERS = ("", "sparse/0", "sparse", "colmap", "colmap/sparse/0", "colmap/sparse", "distorted/sparse/0", "model")
 
 
@@ -116,7 +116,7 @@ def _near_far(model: ColmapModel, image: ColmapImage) -> tuple[float, float]:
     points, _ = model.observed(image)
     depth = points @ image.world_to_cam[2, :3] + image.world_to_cam[2, 3]
     depth = depth[depth > 0]
-    return tuple(np.percentile(depth, NEAR_FAR)) if len(depth) > 1 else (np.nan, np.nan)
+    return tuple(np.percentile(depth, PERCENTILES)) if len(depth) > 1 else (np.nan, np.nan)
 
 
 def reprojection_errors(model: ColmapModel) -> np.ndarray:

@@ -65,7 +65,7 @@ def poses_of(matrices: np.ndarray, convention: str) -> np.ndarray:
 def reinterpret(views: PosedViews, convention: str) -> PosedViews:
     """The same files, their matrices read as another convention.
 
-    Depth ranges that came from sparse points are made anew; those that the data set states stay.
+    Where the scene has sparse points, depth ranges are made anew of them; else those that the data set states stay.
 
     Raises:
         InputError: an unknown name.
