@@ -253,6 +253,8 @@ def full_scene(bench: Bench) -> dict:
     train, test = split(views)
     each = 5
     options = ExplicitOptions(planes=bench.planes, steps=(bench.view_steps // each,), views_per_step=each)
+    if not bench.dry:
+        torch.cuda.reset_peak_memory_stats()  # of this scene, not of the checks before
     begin = time.perf_counter()
     result = optimise_explicit(views, "000", train, options, device=bench.device)
     if not bench.dry:

@@ -24,6 +24,7 @@ from rsnb.mpi.decoder_loss import DecoderLoss, DecoderLossOptions, Switches
 from rsnb.mpi.layers import check_choice
 from rsnb.mpi.model import ImMPI
 from rsnb.mpi.planes import plane_depths
+from rsnb.mpi.render import Backend
 from rsnb.mpi.scene_samples import LoadedScenes, SceneSample
 from rsnb.mpi.views import MpiFrame, ViewSet, depth_range, view_set
 from rsnb.training.devices import pick_device
@@ -71,7 +72,7 @@ class CrossSceneOptions:
     scenes_in_memory: int = 8
     seconds: float | None = None
     seed: int = 28
-    backend: Literal["auto", "torch", "numba"] = "auto"
+    backend: Backend = "auto"
 
     def __post_init__(self):
         for name, least in (("epochs", 1), ("planes", 2), ("targets_per_decode", 1), ("validate_every", 0),
@@ -84,6 +85,7 @@ class CrossSceneOptions:
                              mend="Give a rate above 0")
         check_choice(self.trunk, ("resnet18", "resnet50"), "CrossSceneOptions.trunk")
         check_choice(self.bottleneck_norm, ("batch", "group"), "CrossSceneOptions.bottleneck_norm")
+        _ = self.loss  # so that wrong weights, backend or share are told here, not after scenes were read
 
     @property
     def loss(self) -> DecoderLossOptions:

@@ -21,7 +21,7 @@ from rsnb.metrics.perceptual import Perceptual
 from rsnb.mpi.decoder import SCALES
 from rsnb.mpi.layers import check_choice
 from rsnb.mpi.losses import TargetMoments, ssim_to
-from rsnb.mpi.render import MpiCamera, RenderOptions, render_mpi
+from rsnb.mpi.render import Backend, MpiCamera, RenderOptions, render_mpi
 
 Switch = Literal["published", "mended"]
 
@@ -37,7 +37,8 @@ class Switches:
         lpips_range: VGG is fed 0..1. Mended: -1..1, for which LPIPS was made.
         reference: the reference picture is in no loss. Mended: it is a target like the others.
         mask: a pixel counts where any one plane is met, and planes repeat their border beyond the frame
-            (`RenderOptions(published=True)`). Mended: each plane ends at its frame, and a share of them must be met.
+            (`RenderOptions(published=True)`, which also makes the last gap 1000 long). Mended: each plane ends at its
+            frame, and a share of them must be met.
         statistics: batch normalisation uses the statistics of the picture in rendering too. Mended: the kept ones.
     """
 
@@ -92,7 +93,9 @@ class DecoderLossOptions:
         weights: of L1, 1 - SSIM and LPIPS. A weight of 0 leaves its term out; (2, 1, 0) is the cross-scene loss.
         perceptual: the network of LPIPS; VGG16, the authors' choice, is the only one.
         perceptual_every: LPIPS at every k-th step alone, then k times as heavy: its mean pull stays.
-        mask_share: of the planes that must be met for a pixel to count (not used where `mask` is published).
+        mask_share: of the planes that must be met for a pixel to count (not used where `mask` is published). Below 1
+            the true planes are no minimum: where a ray misses the surface's plane at the frame's end, the picture is
+            dark, and the planes before it are pulled up to fill it.
         switches: defects.
         backend: of the renderer.
     """
@@ -102,7 +105,7 @@ class DecoderLossOptions:
     perceptual_every: int = 1
     mask_share: float = 0.5
     switches: Switches = field(default_factory=Switches)
-    backend: Literal["auto", "torch", "numba"] = "auto"
+    backend: Backend = "auto"
 
     def __post_init__(self):
         check_choice(self.perceptual, ("vgg16",), "DecoderLossOptions.perceptual")
@@ -112,6 +115,7 @@ class DecoderLossOptions:
         if self.perceptual_every < 1:
             raise InputError(f"LPIPS every {self.perceptual_every} steps", where="DecoderLossOptions.perceptual_every",
                              mend="Give at least 1")
+        RenderOptions(self.backend, mask_share=self.mask_share)  # so that a wrong one is told here, not at a step
 
     @property
     def rendering(self) -> RenderOptions:
@@ -167,7 +171,7 @@ class Target:
             if not pixels:
                 raise InputError("none of its pixels lies on the planes, so there is nothing to compare",
                                  where=f"view {self.name!r}",
-                                 mend="Leave the view out, widen the depth range or take another reference")
+                                 mend="Leave the view out, lower mask_share or take another reference")
             image = self.images[scale]
             moments = TargetMoments.of(image * mask, "zero")
             self._kept[scale] = (mask.to(image.dtype), pixels.to(image.dtype), moments)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from rsnb.geometry.cameras import as_tensor
 from rsnb.mpi.planes import PlaneSweep, plane_factors, plane_sweep
 from rsnb.mpi.render_torch import composite_torch
 
+Backend = Literal["auto", "torch", "numba", "triton"]
 PUBLISHED_LAST_GAP = 1000.0
 DEPTH_EPSILON = 1e-5  # the published code adds it to alpha under the expected depth; ours is at least it
 
@@ -79,14 +80,14 @@ class RenderOptions:
         last_gap: thickness of the last plane along the reference axis, unit of the poses; None repeats the gap before.
     """
 
-    backend: Literal["auto", "torch", "numba", "triton"] = "auto"
+    backend: Backend = "auto"
     published: bool = False
     background: tuple[float, float, float] = (0.0, 0.0, 0.0)
     mask_share: float = 1.0
     last_gap: float | None = None
 
     def __post_init__(self):
-        if self.backend not in ("auto", "torch", "numba", "triton"):
+        if self.backend not in get_args(Backend):
             raise InputError(f"{self.backend!r} is no renderer", where="RenderOptions.backend",
                              mend="Use 'auto', 'torch', 'numba' or 'triton'")
         if not 0 < self.mask_share <= 1:

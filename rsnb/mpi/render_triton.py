@@ -134,6 +134,8 @@ def _packed(camera, depths: Tensor, last_gap: float | None, device: torch.device
     """`PlaneFactors` as the kernels read them. They are small, and computing them takes longer than a kernel: those
     of a camera's last call are kept."""
     parts = (depths, camera.K_ref, camera.K_target, camera.ref_to_target)
+    if any(part.is_inference() for part in parts):  # of torch.inference_mode: nobody counts how often it was written to
+        return _pack(camera, depths, last_gap, device)
     asked = (*map(id, parts), *(part._version for part in parts), last_gap, device)
     kept = _kept.get(camera)
     if kept is None or kept.made_from[1] != asked:

@@ -125,12 +125,6 @@ def _pixel(rows, columns, TILE_X: tl.constexpr, TILE_Y: tl.constexpr):
     return x, y, y * columns + x, (x < columns) & (y < rows)
 
 
-@triton.jit
-def _sizes(texels, pixels):
-    """Of one plane of texels, and of one picture: int64, for all planes may hold more than 2^31 numbers."""
-    return tl.full((), 4, tl.int64) * texels, tl.full((), 1, tl.int64) * pixels
-
-
 @triton.jit(do_not_specialize=["first", "planes"])
 def composite(mpi, factors, camera, background, rgb, depth, alpha, mask, before, least_share, first, planes, height,
               width, rows, columns, PUBLISHED: tl.constexpr, CHANNELS_LAST: tl.constexpr, KEEP: tl.constexpr,
@@ -139,6 +133,7 @@ def composite(mpi, factors, camera, background, rgb, depth, alpha, mask, before,
     x, y, index, exists = _pixel(rows, columns, TILE_X, TILE_Y)
     whole_u, rest_u, whole_v, rest_v, reach, slant, ahead = _aim(camera, x, y)
     texels, pixels = height * width, rows * columns
+    # int64: all planes together may hold more than 2^31 numbers
     plane_size, picture_size = tl.full((), 4, tl.int64) * texels, tl.full((), 1, tl.int64) * pixels
     passed = tl.full((TILE_X * TILE_Y,), 1.0, tl.float32)
     reds, greens, blues, depths, alphas, met = (passed * 0, passed * 0, passed * 0, passed * 0, passed * 0, passed * 0)

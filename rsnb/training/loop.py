@@ -125,15 +125,17 @@ def _advance(step: Step, run: _Run, after_step) -> None:
             if trained.schedule is not None:
                 trained.schedule.step()
             run.done += 1
-            last = run.done == options.steps or (options.seconds is not None and run.seconds() >= options.seconds)
+            spent = run.seconds()  # one look at the clock: `after_step` must not see an end that the loop does not
+            last = run.done == options.steps or (options.seconds is not None and spent >= options.seconds)
             if last:
                 run.look()
+                spent = run.seconds()
             bar.update(1)
             if run.terms:
                 bar.set_postfix(loss=f"{run.terms['loss'][-1]:.4g}", refresh=False)
             if after_step is not None and run.terms:
                 with run.clock_stopped():
-                    after_step(run.done, {name: values[-1] for name, values in run.terms.items()}, run.seconds())
+                    after_step(run.done, {name: values[-1] for name, values in run.terms.items()}, spent)
             if last or (options.save_every and run.done % options.save_every == 0):
                 run.save()
             if last:

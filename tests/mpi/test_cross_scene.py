@@ -229,7 +229,8 @@ def test_a_model_of_other_settings_and_bad_options(samples):
                           model=new_model(bottleneck_norm="group"))
     with pytest.raises(InputError, match="bottleneck_norm='group'"):
         train_cross_scene(samples, options(bottleneck_norm="batch"))
-    for changes in ({"epochs": 0}, {"planes": 1}, {"learning_rate": 0.0}, {"trunk": "vgg"}, {"targets_per_decode": 0}):
+    for changes in ({"epochs": 0}, {"planes": 1}, {"learning_rate": 0.0}, {"trunk": "vgg"}, {"targets_per_decode": 0},
+                    {"mask_share": 0.0}, {"backend": "cuda"}):
         with pytest.raises(InputError, match=next(iter(changes))):
             options(**changes)
     with pytest.raises(InputError, match="does not lower the rate"):

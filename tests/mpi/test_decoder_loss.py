@@ -16,7 +16,7 @@ from rsnb.errors import InputError
 from rsnb.metrics import perceptual
 from rsnb.mpi.decoder_loss import DecoderLoss, DecoderLossOptions, Switches, scaled_camera, scaled_picture
 from rsnb.mpi.planes import plane_depths
-from rsnb.mpi.render import render_mpi
+from rsnb.mpi.render import MpiCamera, render_mpi
 from rsnb.mpi.views import padded_frame, view_set
 
 sys.path.insert(0, str(Path(__file__).parent))  # importlib mode does not put it there
@@ -133,6 +133,32 @@ def test_weights_and_mask_share_are_read():
     assert less != more
 
 
+def test_the_true_planes_have_no_loss_where_rays_stay_in_frame():
+    """An opaque ground on the last plane, seen from aside. Rays that miss it at the frame's end are dark, and where
+    they count they pull up the planes before it: a share below 1 is wrong about depth."""
+    depths, margin = plane_depths(4.0, 7.5, 5), 16
+    mpi = torch.zeros(5, 4, 48 + 2 * margin, 64 + 2 * margin)
+    mpi[:, :3] = F.interpolate(torch.rand(1, 3, 10, 12, generator=torch.Generator().manual_seed(2)), mpi.shape[-2:],
+                               mode="bicubic").clamp(0.2, 0.9)
+    mpi[-1, 3] = 50.0
+    K = torch.tensor([[86.0, 0, 33], [0, 90, 25], [0, 0, 1]], dtype=torch.float64)
+    aside, turned = torch.eye(4, dtype=torch.float64), K.clone()
+    aside[0, 3], turned[0, 2] = -0.9, 33 + 86 * 0.9 / 5.2  # both see the same spot at depth 5.2
+    camera = MpiCamera(K, turned, aside, (48, 64))
+    wide = K + torch.tensor([[0, 0, margin], [0, 0, margin], [0, 0, 0]])
+    picture = render_mpi(mpi, depths, replace(camera, K_ref=wide)).rgb
+    inner = mpi[..., margin:-margin, margin:-margin]
+    loss, pull = {}, {}
+    for share in (1.0, 0.5):
+        measure = DecoderLoss(DecoderLossOptions(weights=NO_LPIPS, mask_share=share))
+        planes = inner.clone().requires_grad_()
+        found = measure([planes], measure.target(picture, camera, depths))["loss"]
+        found.backward()
+        loss[share], pull[share] = float(found.detach()), -float(planes.grad[:-1, 3].sum())
+    assert loss[1.0] < 1e-3 and loss[0.5] > 0.03
+    assert abs(pull[1.0]) < 1e-3 < 0.01 < pull[0.5]
+
+
 @pytest.mark.parametrize("fed", ["mended", "published"])
 def test_lpips_is_the_package_s_own(trunks, fed):
     options = DecoderLossOptions(weights=(0.0, 0.0, 1.0), switches=Switches(lpips_range=fed))
@@ -194,6 +220,7 @@ def test_a_view_that_looks_elsewhere():
 @pytest.mark.parametrize(("change", "words"), [
     ({"weights": (0.0, 0.0, 0.0)}, "weights"), ({"weights": (1.0, -1.0, 0.0)}, "weights"),
     ({"perceptual_every": 0}, "perceptual_every"), ({"perceptual": "alex"}, "perceptual"),
+    ({"backend": "cuda"}, "is no renderer"), ({"mask_share": 0.0}, "mask_share"),
 ])
 def test_options_are_checked(change, words):
     with pytest.raises(InputError, match=words):

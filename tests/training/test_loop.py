@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+import types
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import torch
 from torch import nn
 
 from rsnb.errors import InputError
+from rsnb.training import loop
 from rsnb.training.checkpoints import load_checkpoint
 from rsnb.training.loop import LoopOptions, Trained, train
 from rsnb.training.schedules import milestone_schedule
@@ -241,3 +244,13 @@ def test_it_runs_without_tqdm(monkeypatch):
 def test_options_that_make_no_sense(changes):
     with pytest.raises(InputError, match="Use at least"):
         train(lambda i: None, training()[0], options(**changes))
+
+
+@pytest.mark.parametrize("limit", [8.0, 9.0, 10.0, 11.0])
+def test_whoever_asks_for_the_time_after_a_step_sees_the_end_when_the_loop_does(monkeypatch, limit):
+    ticks = itertools.count()  # a second passes whenever somebody looks
+    monkeypatch.setattr(loop, "time", types.SimpleNamespace(perf_counter=lambda: float(next(ticks))))
+    trained, step = training()
+    seen = []
+    train(step, trained, options(steps=50, seconds=limit), lambda done, terms, seconds: seen.append(seconds >= limit))
+    assert len(seen) < 50 and seen == [False] * (len(seen) - 1) + [True]
