@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 
 from rsnb.errors import InputError
-from rsnb.products import plane_layers
 
 
 def as_array(values) -> np.ndarray:
@@ -39,8 +38,8 @@ def plane_alpha(mpi, depths, gaps=None) -> np.ndarray:
         gaps: [P] thickness of each slab; None: to the next plane, the last as the one before it.
     """
     mpi, depths = checked_planes(mpi, depths)
-    gaps = plane_layers.plane_gaps(depths) if gaps is None else as_array(gaps)
-    return plane_layers.plane_alpha(mpi[:, 3], gaps[:, None, None])
+    gaps = np.diff(depths, append=2 * depths[-1] - depths[-2]) if gaps is None else as_array(gaps)
+    return -np.expm1(-mpi[:, 3] * gaps[:, None, None])
 
 
 def shown_weights(alpha: np.ndarray) -> np.ndarray:
