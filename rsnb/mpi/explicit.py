@@ -132,10 +132,12 @@ def optimise_explicit(views: PosedImages, reference: str, train: Sequence[str],
     names = nearest_names(views, reference, train, options.nearest)
     frame, depths = (start.frame, start.depths) if start else _frame_and_depths(views, reference, names, options)
     check_memory(memory_bytes(frame, len(depths)), free_bytes(device))
-    views = view_set(views, (reference, *names) if options.learn_reference else names, frame, device)
+    pictures = view_set(views, (reference, *names), frame, device)
     if options.exposure:
-        views = match_exposure(views, frame, depths)
-    run = _Run(views, frame, depths, options, begin, on_step)
+        pictures = match_exposure(pictures, frame, depths)
+    if not options.learn_reference:
+        pictures = ViewSet(pictures.images[1:], pictures.K[1:], pictures.ref_to_target[1:], names)
+    run = _Run(pictures, frame, depths, options, begin, on_step)
     try:
         return run.refine(start.mpi.to(device)) if start else run.coarse_to_fine()
     except (MemoryError, torch.OutOfMemoryError) as error:

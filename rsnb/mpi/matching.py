@@ -18,7 +18,7 @@ from rsnb.mpi.result import OptimisedMpi
 from rsnb.mpi.views import MpiFrame, ViewSet
 
 EXPOSURE_PAYS = 0.1  # of the difference between pictures that matching their exposure must take away
-LEAST_SIDE = 64  # pixels: in smaller pictures nothing is measured
+LEAST_SIDE = 64  # pixels: as small as pictures are made whose exposure is measured
 COLOUR_SHARE = 0.5  # of a difference in colour, beside one in detail
 
 

@@ -12,7 +12,7 @@ from rsnb.errors import InputError
 from rsnb.files import require_file
 from rsnb.mpi.decode import decode_scene, load_model, model_from_state
 from rsnb.mpi.model import ImMPI
-from rsnb.mpi.result import OptimisedMpi, load_mpi
+from rsnb.mpi.result import OptimisedMpi, holds_mpi, mpi_from_state
 from rsnb.scenes import PosedImages
 from rsnb.training.checkpoints import load_checkpoint, record_path
 
@@ -54,9 +54,9 @@ def open_mpi(path: str | Path, views: PosedImages, reference: str, near_far: tup
         convert, device: as for `open_model`.
 
     Raises:
-        InputError: as `load_mpi`, `open_model` and `decode_scene`.
+        InputError: as `load_checkpoint`, `open_model` and `decode_scene`.
     """
     path = require_file(path, "checkpoint")
-    if record_path(path).is_file() and "mpi" in load_checkpoint(path):
-        return load_mpi(path, device)
+    if record_path(path).is_file() and holds_mpi(state := load_checkpoint(path, device=device)):
+        return mpi_from_state(state, path)
     return decode_scene(open_model(path, convert, device), views, reference, near_far, planes, device=device)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,15 +69,24 @@ def save_mpi(path: str | Path, result: OptimisedMpi) -> Path:
         "seconds": result.seconds, "rendering": asdict(result.rendering)})
 
 
+def holds_mpi(state: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint was written by `save_mpi`."""
+    return state.get("format") == _FORMAT
+
+
 def load_mpi(path: str | Path, device: str = "cpu") -> OptimisedMpi:
     """Read what `save_mpi` wrote.
 
     Raises:
         InputError: see `load_checkpoint`; or a checkpoint of something else.
     """
-    state = load_checkpoint(path, device=device)
-    if state.get("format") != _FORMAT:
-        raise InputError("this checkpoint holds no finished multiplane image", where=path,
+    return mpi_from_state(load_checkpoint(path, device=device), path)
+
+
+def mpi_from_state(state: Mapping[str, Any], where: str | Path) -> OptimisedMpi:
+    """What `save_mpi` put into a checkpoint; `where` is for the error if it holds something else."""
+    if not holds_mpi(state):
+        raise InputError("this checkpoint holds no finished multiplane image", where=where,
                          mend="A checkpoint of a training holds a network: render it with the recipe it was made by")
     rendering = dict(state["rendering"])
     rendering["background"] = tuple(rendering["background"])

@@ -47,8 +47,8 @@ class Watch:
         self.frames: list[Frame] = []
 
     def __call__(self, step: int, total: int, result_so_far: Callable[[], OptimisedMpi]) -> None:
-        before = 0 if step == 1 else (step - 2) * (self.looks - 1) // max(total - 1, 1)
-        if 1 < step < total and (step - 1) * (self.looks - 1) // max(total - 1, 1) == before:
+        before, now = ((at - 1) * (self.looks - 1) // max(total - 1, 1) for at in (step - 1, step))
+        if 1 < step < total and now == before:
             return
         result = result_so_far()
         scores, image = [], None

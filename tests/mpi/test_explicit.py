@@ -125,6 +125,15 @@ def test_every_option_changes_the_result(scene, change):
     assert plain.shape != changed.shape or not torch.equal(plain, changed)
 
 
+def test_exposure_is_the_references_also_where_it_is_not_learnt(scene):
+    dark = 0.6 * scene.images
+    dark[0] = scene.images[0]
+    options = replace(SHORT, steps=(1,), exposure=True, learn_reference=False, max_pad=0.0)
+    result = optimise_explicit(replace(scene, images=dark), "0", TRAIN, options)
+    plain = optimise_explicit(scene, "0", TRAIN, replace(options, exposure=False))
+    assert float(result.mpi[:, :3].mean()) == pytest.approx(float(plain.mpi[:, :3].mean()), rel=0.05)
+
+
 def test_refining_what_was_baked(scene, optimised):
     options = ExplicitOptions(steps=(99, 5), views_per_step=2, backend="torch", learning_rates=(1e-4, 1e-3))
     refined = optimise_explicit(scene, "0", TRAIN, options, start=optimised)
