@@ -13,10 +13,12 @@ _CGROUP = Path("/sys/fs/cgroup")
 def free_bytes(device: str = "cpu") -> int | None:
     """Bytes that can still be taken on a device; None where the system does not tell.
 
-    On the CPU this is what Linux calls available, or less where the process runs in a container with a limit.
+    On the CPU this is what Linux calls available, or less where the process runs in a container with a limit. On a
+    GPU what torch holds without using it counts as free.
     """
     if torch.device(device).type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, from earlier runs
+        return torch.cuda.mem_get_info(device)[0] + kept
     known = [n for n in (_available(), _left_in_container()) if n is not None]
     return min(known) if known else None
 
