@@ -40,6 +40,9 @@ WHU = """extrinsic
 POSE = [[0, -1, 0, 2], [0, 0, -1, 3], [1, 0, 0, -1], [0, 0, 0, 1]]
 
 
+WHU_HEADED = WHU.replace("extrinsic", "extrinsic: camera to world, XrightYup").replace("361.5", "f(px) x0 y0\n361.5")
+
+
 def write(root, text=CAMERA.format(rest="192 902.5"), pictures="blended_images", cameras="cams", name="{:08d}_cam.txt"):
     for folder in (pictures, cameras):
         (root / folder).mkdir()
@@ -61,8 +64,9 @@ def test_a_scene(tmp_path, rest, far, assumed):
     assert bool(views.notes) == assumed and views.load(["00000001"]).images.shape == (1, 3, 128, 160)
 
 
-def test_whu_as_first_published(tmp_path):
-    views = read_posed_scene(write(tmp_path, WHU, "Images", "Cams", "{:03d}.txt"), images=None)
+@pytest.mark.parametrize("text", [WHU, WHU_HEADED], ids=["plain", "with headings"])
+def test_whu_as_first_published(tmp_path, text):
+    views = read_posed_scene(write(tmp_path, text, "Images", "Cams", "{:03d}.txt"), images=None)
     assert not len(views.skipped) and views.convention == "opengl_c2w" and views.name.startswith("MVSNet")
     assert np.abs(views.world_to_cam - POSE).max() < 1e-12 and views.near_far.tolist() == [[425, 902.5]] * 3
     assert views.K[0].tolist() == [[361.5, 0, 82.9], [0, 361.5, 66.4], [0, 0, 1]]

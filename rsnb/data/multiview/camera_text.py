@@ -108,13 +108,13 @@ def _block(path: Path, lines: list, word: str, rows: int, columns: int) -> tuple
         raise InputError(f"the file ends before its {word}", where=path,
                          mend=f"After a line {word} come {rows} rows of {columns} numbers")
     number, heading = lines.pop(0)
-    if _is_number(_numbers(heading)[0]):
+    if is_number(_numbers(heading)[0]):
         raise InputError(f"this line is {heading[:40]!r}, expected the heading {word}", where=path, line=number,
                          mend=f"Put a line {word} before its {rows} rows; there may be one row too many before it")
     matrix = np.empty((rows, columns))
     first = number + 1
     for row in range(rows):
-        if not lines or not _is_number(_numbers(lines[0][1])[0]):
+        if not lines or not is_number(_numbers(lines[0][1])[0]):
             raise InputError(f"the {word} has {row * columns} numbers, expected {rows * columns}", where=path,
                              line=lines[0][0] if lines else None,
                              mend=f"Complete its {rows} rows of {columns} numbers")
@@ -129,14 +129,15 @@ def _row(path: Path, line: int, text: str, columns: int, what: str) -> list[floa
     if len(cells) != columns:
         raise InputError(f"{what} has {len(cells)} numbers, expected {columns}", where=path, line=line,
                          mend="Repair the row; numbers are separated by commas or blanks, decimals have a point")
-    bad = next((cell for cell in cells if not _is_number(cell) or not math.isfinite(float(cell))), None)
+    bad = next((cell for cell in cells if not is_number(cell) or not math.isfinite(float(cell))), None)
     if bad is not None:
         raise InputError(f"{what} holds {bad!r}, which is no finite number", where=path, line=line,
                          mend="Repair the row, or remove this camera and its picture")
     return [float(cell) for cell in cells]
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether a cell is a number, finite or not."""
     try:
         float(text)
     except ValueError:
@@ -174,7 +175,7 @@ def _depths(path: Path, lines: list, needed: bool) -> tuple[float, float] | None
     line, text = lines[0]
     if not needed:
         cells = _numbers(text)
-        return tuple(float(c) for c in cells) if len(cells) == 2 and all(map(_is_number, cells)) else None
+        return tuple(float(c) for c in cells) if len(cells) == 2 and all(map(is_number, cells)) else None
     if len(_numbers(text)) in (3, 4):
         raise InputError(f"the line of depths has {len(_numbers(text))} numbers, expected 2", where=path, line=line,
                          mend="Depths with an interval are MVSNet's: read the scene with format='mvsnet'")

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rsnb.data.multiview.camera_text import check_rotation
+from rsnb.data.multiview.camera_text import check_rotation, is_number
 from rsnb.data.multiview.conventions import poses_of
 from rsnb.data.multiview.pictures import PictureFolder, picture_size
 from rsnb.data.multiview.scene_folder import files_of, sub_folder, view_key
@@ -154,7 +154,7 @@ def _one_line(rows: list) -> bool:
 
 
 def _rows(path: Path) -> list[tuple[int, list[float]]]:
-    """(line, numbers) of the lines that hold numbers; words alone on a line are headings."""
+    """(line, numbers) of the lines that hold numbers; a line without any is a heading."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
@@ -162,7 +162,7 @@ def _rows(path: Path) -> list[tuple[int, list[float]]]:
     rows = []
     for number, line in enumerate(text.splitlines(), start=1):
         cells = [cell for cell in re.split(r"[,\s]+", line) if cell]
-        if not cells or re.fullmatch(r"[A-Za-z_:\s]+", line.strip()):
+        if not any(map(is_number, cells)):
             continue
         try:
             values = [float(cell) for cell in cells]
