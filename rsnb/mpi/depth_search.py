@@ -74,14 +74,22 @@ def find_depth_range(views: PosedImages, reference: str, others: Sequence[str],
     return float(near), float(far)
 
 
-def _agreed_inverse_depths(views: PosedImages, reference: str, others: Sequence[str], bounds) -> np.ndarray:
-    """[K] inverse depths of the reference picture's pixels that agree with the others on one plane."""
+def _agreed_inverse_depths(views: PosedImages, reference: str, others: Sequence[str], bounds,
+                           known: tuple[float, float] | None = None) -> np.ndarray:
+    """[K] inverse depths of the reference picture's pixels that agree with the others on one plane.
+
+    Where a range is known, places outside it count only if pictures agree there clearly better than anywhere within:
+    with one neighbour, or patterns that repeat, some wrong plane always fits about as well as the right one.
+    """
     frame = padded_frame(views, reference, (), bounds, 0.0, 1)
     depths = plane_depths(*bounds, SEARCH_PLANES)
     cost = aggregate(matching_cost(view_set(views, (reference, *others), frame), frame, depths), 1)
     least, index = cost.min(dim=0)
     middle = cost.median(dim=0).values
     clear = (least < CONFIDENT * middle) & (middle > 0.02) & (index > 0)
+    within = (depths >= known[0]) & (depths <= known[1]) if known is not None else depths < 0
+    if within.any():
+        clear &= within[index] | (least < CONFIDENT * cost[within].amin(0))
     return (1 / depths[index[clear]]).cpu().numpy()
 
 
@@ -105,8 +113,8 @@ def scene_range(views: PosedImages, reference: str, others: Sequence[str],
     """The range that planes should have, and in words where it comes from.
 
     What is known (`known_range`), else a search. Points and stated percentiles of points leave out what has few of them
-    (lawns, water, near ground): the search widens the range where more than a fiftieth of the pixels agree on places
-    outside.
+    (lawns, water, near ground): the search widens the range where more than a fiftieth of the pixels agree clearly
+    better on places outside.
 
     Args:
         points: [P, 3] sparse points in the world, or None.
@@ -123,7 +131,7 @@ def _widened(views, reference, others, known, source):
     bounds = (max(bounds[0], 0.2 * known[0]), min(max(bounds[1], 1.5 * known[1]), 4 * known[1]))
     if not bounds[0] < known[0] < known[1] < bounds[1]:
         return known, source
-    inverse = _agreed_inverse_depths(small, reference, others, bounds)
+    inverse = _agreed_inverse_depths(small, reference, others, bounds, known)
     total, (near, far) = small.images.shape[-1] * small.images.shape[-2], known
     nearer, farther = inverse[inverse > 1 / near], inverse[inverse < 1 / far]
     if len(nearer) > 0.02 * total:

@@ -71,6 +71,14 @@ def test_points_that_this_picture_does_not_show(scene):
     assert scene_range(stated, "0", OTHERS, aside) == ((4.0, 7.5), "the range that the data set states")
 
 
+@pytest.mark.parametrize(("name", "other"), [("2", "1"), ("3", "1"), ("4", "5")])
+def test_one_neighbour_does_not_widen_what_is_right(scene, name, other):
+    """With one other picture some wrong plane fits many pixels by chance; fitting as well as the right one is not
+    enough."""
+    stated = replace(scene, near_far=np.tile([4.0, 7.5], (6, 1)))
+    assert scene_range(stated, name, (other,))[0] == (4.0, 7.5)
+
+
 def test_points_that_leave_out_the_block(scene):
     points = world_points(scene)
     ground = points[points[:, 2] < 0.1]
