@@ -13,6 +13,7 @@ import base64
 import html
 import io
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,10 +123,9 @@ def write_mpi_html(path: str | Path, mpi: np.ndarray, depths: np.ndarray, frame:
     still = over(layers.rgba)[0][:, top : top + height, left : left + width]
     still = Image.fromarray((still * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0).copy())
     page = TEMPLATE.read_text(encoding="utf-8")
-    for marker, text in (("@TITLE@", html.escape(options.title)), ("@FACTS@", html.escape(facts)),
-                         ("@STILL@", _data_uri(still, 88)), ("@DATA@", json.dumps(data).replace("<", "\\u003c"))):
-        page = page.replace(marker, text)
-    return write_text(path, page)
+    texts = {"TITLE": html.escape(options.title), "FACTS": html.escape(facts), "STILL": _data_uri(still, 88),
+             "DATA": json.dumps(data).replace("<", "\\u003c")}
+    return write_text(path, re.sub(f"@({'|'.join(texts)})@", lambda marker: texts[marker[1]], page))
 
 
 def orbit_pose(yaw_deg: float, pitch_deg: float, pivot: float) -> np.ndarray:

@@ -94,14 +94,14 @@ def composite(mpi, depths):
 
 
 def test_one_file_that_loads_nothing(tmp_path):
-    title = '<b>"Town" & co</b></script>'
+    title = '<b>"Town" & co</b></script>@DATA@'
     path = write_mpi_html(tmp_path / "a.html", scene(), DEPTHS, FRAME, MpiHtmlOptions(title=title))
     text, page = path.read_text(encoding="utf-8"), Page(path)
     written = re.sub(r"base64,[A-Za-z0-9+/=]*", "", text)
     assert not re.search(r"(https?:)?//[a-z]|url\(|@import|fetch\(|XMLHttp", written)
     assert page.sources and all(source.startswith("data:image/") for source in page.sources)
     assert "default-src 'none'" in text and text.count("</script>") == 2 and "@TITLE@" not in text
-    assert "<title>&lt;b&gt;&quot;Town&quot; &amp; co&lt;/b&gt;&lt;/script&gt;</title>" in text
+    assert "<title>&lt;b&gt;&quot;Town&quot; &amp; co&lt;/b&gt;&lt;/script&gt;@DATA@</title>" in text
     assert {"view", "move", "play", "spread", "reset", "say", "facts"} <= set(page.ids)
     assert "prefers-reduced-motion" in text and "device-width" in text
     assert list(tmp_path.iterdir()) == [path]

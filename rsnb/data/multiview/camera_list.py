@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +35,7 @@ class ListedCamera:
     """
 
     name: str
-    K: object
+    K: np.ndarray | Callable[[tuple[int, int]], np.ndarray]
     matrix: np.ndarray
     size: tuple[float, float] | None = None
     lens: Distortion | None = None
