@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from rsnb.geometry.poses import camera_centre
 from rsnb.mpi.choose import NothingShared, nearest_first, nearest_views
 from rsnb.mpi.explicit import ExplicitOptions, optimise_explicit
 from rsnb.mpi.initial import fill_unknown
-from rsnb.mpi.matching import matched_mpi
+from rsnb.mpi.matching import EXPOSURE_PAYS, exposure_gain, matched_mpi
 from rsnb.mpi.plane_state import check_memory, memory_bytes, mpi_bytes
 from rsnb.mpi.planes import plane_depths
 from rsnb.mpi.render import MpiRendering
@@ -47,7 +47,8 @@ class LocalOptions:
         nearness: a frame's weight is its distance to the minus this power.
         max_pad: the frames grow by at most this share on each side towards what the targets see.
         match_width: depth is matched in pictures halved until they are at most this wide.
-        refine: options of an explicit optimisation of each frame after the matching, or None for none.
+        refine: options of an explicit optimisation of each frame after the matching, or None for none. Exposure is
+            matched there, too, where it pays.
     """
 
     planes: int = 64
@@ -198,10 +199,13 @@ def _local(views, name, train, targets, options: LocalOptions, points, device, l
     # matching takes half of what an optimisation does; what the frames still to come will keep must fit as well
     check_memory(memory_bytes(frame, options.planes) // 2 + later * mpi_bytes(frame, options.planes),
                  free_bytes(device))
-    result = matched_mpi(view_set(views, (name, *others), frame, device), frame,
-                         plane_depths(*near_far, options.planes), halvings)
+    pictures, depths = view_set(views, (name, *others), frame, device), plane_depths(*near_far, options.planes)
+    result = matched_mpi(pictures, frame, depths, halvings)
     if options.refine is not None:
-        result = optimise_explicit(views, name, others, options.refine, device=device, start=result)
+        # as the matching does it, else the refinement would learn the differences in exposure
+        pays = options.refine.exposure or exposure_gain(pictures, frame, depths) > EXPOSURE_PAYS
+        result = optimise_explicit(views, name, others, replace(options.refine, exposure=pays), device=device,
+                                   start=result)
     note = f"frame {name} with {', '.join(others)}: planes from {near_far[0]:.3g} to {near_far[1]:.3g} ({source})"
     return result, note
 

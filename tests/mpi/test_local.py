@@ -136,6 +136,17 @@ def test_refining(scene):
     assert len(result.members) == 2 and len(result.history) == 6
 
 
+def test_refining_matches_exposure_where_it_pays(scene):
+    refine = ExplicitOptions(steps=(30,), learning_rates=(0.05, 0.1), backend="torch")
+    dark = 0.6 * scene.images
+    dark[0] = scene.images[0]
+    result = optimise_local(replace(scene, images=dark), ("0", "1", "2"), ("3",),
+                            replace(OPTIONS, planes=8, frames_per_target=1, refine=refine))
+    assert result.names == ("0",)
+    shown = result.view(scene, TEST)  # as bright as its own frame's picture, not half way to the others
+    assert float(shown.rgb[:, shown.mask].mean()) == pytest.approx(float(scene.images[3].mean()), rel=0.05)
+
+
 @pytest.mark.parametrize("change", [
     {"planes": 8}, {"neighbours": 1}, {"frames_per_target": 1}, {"near_far": (4.2, 7.5)}, {"blend": 1},
     {"nearness": 3.0}, {"max_pad": 0.0}, {"match_width": 40},
