@@ -20,17 +20,19 @@ from rsnb.errors import InputError
 from rsnb.geometry.poses import camera_centre
 from rsnb.mpi.choose import NothingShared, nearest_first, nearest_views
 from rsnb.mpi.explicit import ExplicitOptions, optimise_explicit
+from rsnb.mpi.flat import flat_mpi
 from rsnb.mpi.initial import fill_unknown
 from rsnb.mpi.matching import EXPOSURE_PAYS, exposure_gain, matched_mpi
 from rsnb.mpi.plane_state import check_memory, memory_bytes, mpi_bytes
 from rsnb.mpi.planes import plane_depths
 from rsnb.mpi.render import MpiRendering
 from rsnb.mpi.result import OptimisedMpi
-from rsnb.mpi.setup import range_and_neighbours
+from rsnb.mpi.setup import range_and_neighbours, rough_range
 from rsnb.mpi.views import check_views, padded_frame, view_rows, view_set
 from rsnb.scenes import PosedImages
 from rsnb.training.memory import free_bytes
 
+LEAST_SHOWN = 0.5  # of a wanted view's pixels; a picture on a board helps out where less is known
 LEAST_ALPHA = 1e-3  # below it nothing is known of a pixel
 
 
@@ -183,11 +185,32 @@ def optimise_local(views: PosedImages, train: Sequence[str], targets: Sequence[s
             kept.append(name)
         if on_frame is not None:
             on_frame(number, len(names), name)
+    if members:
+        made = BlendedMpis(tuple(members), tuple(kept), options.blend)
+        for name, (member, note) in _boards(views, train, targets, made, options, points).items():
+            members.append(member)
+            kept.append(name)
+            notes.append(note)
     if not members:
         raise InputError(f"no view has a neighbour that it can be matched with ({'; '.join(notes[:3])})",
                          where="local frames", mend="Check poses and axes, or give views that see the same place")
     return BlendedMpis(tuple(members), tuple(kept), min(options.blend, len(members)), options.nearness,
                        time.perf_counter() - begin, tuple(notes))
+
+
+def _boards(views, train, targets, made: BlendedMpis, options: LocalOptions, points) -> dict[str, tuple]:
+    """{view: (its picture on a board, note)} for the targets of which the matched frames show less than half."""
+    boards = {}
+    for target in targets:
+        nearest = nearest_views(views, target, train, 1)[0]
+        if nearest in (*boards, *made.names) or made.view(views, target).mask.float().mean() >= LEAST_SHOWN:
+            continue
+        near_far = options.near_far or rough_range(views, nearest, train, points)
+        board = flat_mpi(views, nearest, near_far, options.planes, points, (target,), options.max_pad)
+        board = replace(board, mpi=board.mpi.to(made.members[0].mpi))
+        boards[nearest] = board, (f"frame {nearest} shares too little with others to know its depth: it is shown on a "
+                                  "board, and so good as that is for what it shows")
+    return boards
 
 
 def _local(views, name, train, targets, options: LocalOptions, points, device, later) -> tuple[OptimisedMpi, str]:

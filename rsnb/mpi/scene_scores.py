@@ -33,6 +33,7 @@ class SceneScores:
         masks: {view: [H, W] bool}.
         depths: {view: [H, W] float32 z depth}; empty for methods without.
         depth_scores: {view: scores}, where a true depth is known.
+        missed: views of which no pixel is covered; they are in no mean.
     """
 
     method: str
@@ -41,6 +42,7 @@ class SceneScores:
     masks: Mapping[str, np.ndarray]
     depths: Mapping[str, np.ndarray] = field(default_factory=dict)
     depth_scores: Mapping[str, DepthScores] = field(default_factory=dict)
+    missed: tuple[str, ...] = ()
 
     def mean(self, split: str | None = "test") -> dict[str, float]:
         """Means over a split, as `mean_scores` gives them; with depth: also "depth/abs_rel", "depth/share" ..."""
@@ -65,8 +67,11 @@ def score_result(method: str, result: OptimisedMpi, views: PosedImages, parts: M
         views: pictures and cameras; true z depth where there is one.
         parts: {"train": names, "test": names, ...}.
         lpips: network of the perceptual distance for test views, or None; it takes seconds a view on a CPU.
+
+    Raises:
+        InputError: no test view is covered by the planes (single ones that are not are `missed`).
     """
-    scored, images, masks, depths, depth_scores = [], {}, {}, {}, {}
+    scored, images, masks, depths, depth_scores, missed = [], {}, {}, {}, {}, []
     for part, names in parts.items():
         for name in names:
             i = int(view_rows(views, [name])[0])
@@ -74,15 +79,18 @@ def score_result(method: str, result: OptimisedMpi, views: PosedImages, parts: M
             images[name], depths[name] = (x.clamp(min=0).cpu().numpy() for x in (seen.rgb.clamp(max=1), seen.depth))
             masks[name] = seen.mask.cpu().numpy()
             if not masks[name].any():
-                raise InputError(f"no pixel of view {name!r} is covered by the planes", where=method,
-                                 mend="Choose a reference nearer to it, or raise max_pad")
+                missed.append(name)
+                continue
             network = lpips if part == "test" else None
             scored.append(score_view(name, part, images[name], views.images[i], masks[name], network))
             if views.z_depth is not None:
                 covered = masks[name] & (depths[name] > 0) & np.isfinite(views.z_depth[i])
                 if covered.any():
                     depth_scores[name] = score_depth(depths[name], views.z_depth[i], covered)
-    return SceneScores(method, tuple(scored), images, masks, depths, depth_scores)
+        if names and part == "test" and set(names) <= set(missed):
+            raise InputError("no pixel of any test view is covered by the planes", where=method,
+                             mend="Choose test views or a reference nearer to each other, or raise max_pad")
+    return SceneScores(method, tuple(scored), images, masks, depths, depth_scores, tuple(missed))
 
 
 def score_baselines(views: PosedImages, parts: Mapping[str, Sequence[str]], near_far: tuple[float, float],

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from rsnb.errors import InputError
+from rsnb.geometry.poses import invert
 from rsnb.metrics.image import psnr
-from rsnb.mpi.baselines import best_single_plane, nearest_view
+from rsnb.mpi.baselines import best_single_plane, nearest_view, warp_by_plane
 from rsnb.mpi.explicit import ExplicitOptions
 from rsnb.mpi.local import BlendedMpis, LocalOptions, frames_for, optimise_local
 from rsnb.mpi.recipe import planes_near
@@ -195,3 +196,23 @@ def test_a_real_facade(real):
         truth = views.images[views.names.index(name)]
         plane = best_single_plane(views, source, name, (8.0, 15.0), count=16)
         assert psnr(result.view(views, name).rgb.clamp(0, 1), truth) > psnr(plane.image, truth, plane.mask) + 1.5
+
+
+def test_a_view_without_neighbours_is_shown_on_a_board():
+    """Views 3 and 5 stand far aside and see other ground than the rest."""
+    scene = block_scene()
+    poses = scene.world_to_cam.copy()
+    aside = invert(poses)
+    aside[[3, 5], 0, 3] += 9.0
+    aside = replace(scene, world_to_cam=invert(aside))
+    options = LocalOptions(planes=6, frames_per_target=2, neighbours=2, near_far=(4.0, 7.5))
+    result = optimise_local(aside, ("0", "1", "2", "5"), ("3",), options)
+    assert result.names[-1] == "5" and any("on a board" in note for note in result.notes)
+    seen = result.view(aside, "3")
+    assert seen.mask.float().mean() > 0.5
+    warp = warp_by_plane(aside, "5", "3", float(result.members[-1].depths[int(
+        result.members[-1].mpi[:, 3].amax((1, 2)).argmax())]))
+    both = warp.mask & seen.mask.numpy()
+    assert psnr(seen.rgb.numpy(), warp.image, both) > 25
+    # where the matched frames show the view, no board is made
+    assert not any("board" in note for note in optimise_local(scene, ("0", "1", "2", "5"), ("3",), options).notes)

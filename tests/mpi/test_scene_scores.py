@@ -76,13 +76,14 @@ def test_baselines(scene):
     assert not blind["single plane"].depth_scores
 
 
-def test_a_view_that_no_plane_covers(scene):
-    with pytest.raises(InputError, match="no pixel of view '1'"):
+def test_views_that_no_plane_covers(scene):
+    with pytest.raises(InputError, match="no pixel of any test view"):
         score_result("x", Known(slice(0, 0)), scene, PARTS)
 
+    class Half(Known):
+        def view(self, views, name):
+            seen = super().view(views, name)
+            return seen._replace(mask=seen.mask & (name != "1"))
 
-def test_depth_that_is_known_nowhere_in_the_mask(scene):
-    depth = scene.z_depth.copy()
-    depth[3, :, :60] = np.nan
-    scores = score_result("x", Known(), replace(scene, z_depth=depth), PARTS)
-    assert set(scores.depth_scores) == {"1", "2", "4", "5"} and "depth/abs_rel" not in scores.mean()
+    scores = score_result("x", Half(), scene, PARTS)
+    assert scores.missed == ("1",) and scores.mean("train")["views"] == 3
