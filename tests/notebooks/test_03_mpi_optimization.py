@@ -77,6 +77,12 @@ def test_parameters_of_the_network_change_its_score(name, value, learnt, tmp_pat
     assert changed["layers/mpi.json"] == learnt[1]["layers/mpi.json"]  # our planes know nothing of it
 
 
+def test_rates_fall_at_milestones(tmp_path):
+    held, fallen = (run_cells(tmp_path / name[0], {"published_steps": 12, "mended": "none", "milestones": name})
+                    for name in ("50:2", "1:1000"))  # an epoch has ten steps
+    assert held["metrics.json"] != fallen["metrics.json"]
+
+
 def test_lpips_in_loss_and_scores(tmp_path, learnt):
     scored = run_cells(tmp_path / "scored", QUICK | {"lpips": "alex", "max_width": 128})
     assert scored["metrics.json"]
