@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from rsnb.mpi.planes import PUBLISHED_EPSILON, PlaneSweep, planes_in_frame
+from rsnb.mpi.row_threads import bands, in_parallel
 
 
 def composite_torch(mpi: Tensor, sweep: PlaneSweep, published: bool = False) -> tuple[Tensor, Tensor]:
@@ -47,33 +48,17 @@ def composite_torch(mpi: Tensor, sweep: PlaneSweep, published: bool = False) -> 
 class _Composite(torch.autograd.Function):
     @staticmethod
     def forward(ctx, mpi, scale, offset, rise, gap, q, slant, met, epsilon):
-        planes = _Planes(mpi, scale, offset, gap, q, slant, met)
         keep = any(ctx.needs_input_grad)
-        transmittance = torch.ones_like(slant)
+        moving = any(ctx.needs_input_grad[1:])
         before = mpi.new_empty(len(mpi) if keep else 0, *slant.shape)
         total = mpi.new_zeros(5, *slant.shape)
-        weight = torch.empty_like(slant)
-        samples = []
-        for part in planes.groups():
-            grid, step = planes.aim(part)
-            texels = F.grid_sample(planes.texels(part), grid, padding_mode="border", align_corners=False)
-            if keep:
-                samples.append(texels)
-            kept = step.mul_(texels[:, 3]).neg_().exp_()
-            for k, i in enumerate(range(part.start, part.stop)):
-                if keep:
-                    before[i] = transmittance
-                # T (1 - kept), and T goes on to the next plane
-                torch.addcmul(transmittance, transmittance, kept[k], value=-1, out=weight)
-                transmittance.mul_(kept[k].add_(epsilon) if epsilon else kept[k])
-                total[:3].addcmul_(texels[k, :3], weight)
-                total[3].add_(weight, alpha=planes.rise(rise, i))
-                if epsilon:
-                    total[4] += weight
-        if not epsilon:
-            torch.sub(1, transmittance, out=total[4])  # the weights sum to what does not pass
+        rows = [slice(0, len(slant))] if moving else bands(len(slant), mpi.device)
+        factors, size = (mpi.detach(), scale, offset, gap, q, slant, met), group_size(mpi.device)
+        samples = in_parallel(  # the size is told: a thread of a band has one thread of torch
+            lambda part: _forward(_Planes(*factors, part, size), rise, epsilon, total[:, part], before[:, part]), rows)
         ctx.save_for_backward(mpi, scale, offset, rise, gap, q, slant, before)
-        ctx.met, ctx.epsilon, ctx.samples = met, epsilon, samples
+        ctx.met, ctx.epsilon, ctx.rows = met, epsilon, rows
+        ctx.samples = samples if keep else None
         return total
 
     @staticmethod
@@ -83,31 +68,19 @@ class _Composite(torch.autograd.Function):
         planes = _Planes(mpi, scale, offset, gap, q, slant, ctx.met)
         moving = any(ctx.needs_input_grad[1:])
         out = _Gradients(mpi, scale, offset, rise, gap, q, slant)
-        behind = torch.zeros_like(slant)
-        f, passed, weight = (torch.empty_like(slant) for _ in range(3))
+        pieces = [_Backward(_Planes(mpi, scale, offset, gap, q, slant, ctx.met, rows), rise, gradient[:, rows],
+                            before[:, rows], ctx.epsilon, out if moving else None) for rows in ctx.rows]
         scratch = None
-        for part, texels in reversed(list(zip(planes.groups(), ctx.samples, strict=True))):
-            grid, step = planes.aim(part)
-            kept = torch.mul(texels[:, 3], step).neg_().exp_()
-            scratch = texels.new_empty(texels.shape) if scratch is None or len(scratch) != len(texels) else scratch
-            for k in reversed(range(len(texels))):
-                i = part.start + k
-                torch.add(gradient[4], gradient[3], alpha=planes.rise(rise, i), out=f)
-                for channel in range(3):
-                    f.addcmul_(texels[k, channel], gradient[channel])
-                torch.mul(before[i], kept[k], out=passed)
-                torch.sub(before[i], passed, out=weight)
-                passed.mul_(f)  # from here on the gradient of tau
-                passed -= behind * (kept[k] / (kept[k] + ctx.epsilon)) if ctx.epsilon else behind
-                behind.addcmul_(weight, f)
-                torch.mul(gradient[:3], weight, out=scratch[k, :3])
-                torch.mul(passed, step[k], out=scratch[k, 3])
-                if moving:
-                    out.rise[i] = (weight * gradient[3]).sum()
-                    if ctx.met is not None or i + 1 < len(mpi):
-                        out.along_the_ray(i, scratch[k, 3] * texels[k, 3])
+        groups = list(planes.groups())
+        for number, part in reversed(list(enumerate(groups))):
+            size = part.stop - part.start
+            if scratch is None or len(scratch) != size:
+                scratch = mpi.new_empty(size, 4, *slant.shape)
+            in_parallel(lambda i, part=part, number=number, scratch=scratch: pieces[i].group(
+                part, ctx.samples[i][number], scratch[:, :, ctx.rows[i]]), range(len(pieces)))
             to_mpi, to_grid = torch.ops.aten.grid_sampler_2d_backward(
-                scratch, planes.texels(part, values=moving), grid, 0, 1, False, [ctx.needs_input_grad[0], moving])
+                scratch, planes.texels(part, values=moving), planes.grid(part), 0, 1, False,
+                [ctx.needs_input_grad[0], moving])
             if ctx.needs_input_grad[0]:
                 out.content(part, to_mpi)
             if moving:
@@ -116,12 +89,73 @@ class _Composite(torch.autograd.Function):
         return content, out.scale, out.offset, out.rise, out.gap, out.q, out.slant, None, None
 
 
+def _forward(planes: _Planes, rise: Tensor, epsilon: float, total: Tensor, before: Tensor) -> list[Tensor]:
+    """Composite some rows into total [5, h, W]; with `before` [P, h, W] also T in front of each plane. The samples."""
+    transmittance = torch.ones_like(planes.slant)
+    weight = torch.empty_like(planes.slant)
+    samples = []
+    for part in planes.groups():
+        step = planes.steps(part)
+        texels = F.grid_sample(planes.texels(part), planes.grid(part), padding_mode="border", align_corners=False)
+        if len(before):
+            samples.append(texels)
+        kept = step.mul_(texels[:, 3]).neg_().exp_()
+        for k, i in enumerate(range(part.start, part.stop)):
+            if len(before):
+                before[i] = transmittance
+            # T (1 - kept), and T goes on to the next plane
+            torch.addcmul(transmittance, transmittance, kept[k], value=-1, out=weight)
+            transmittance.mul_(kept[k].add_(epsilon) if epsilon else kept[k])
+            total[:3].addcmul_(texels[k, :3], weight)
+            total[3].add_(weight, alpha=planes.rise(rise, i))
+            if epsilon:
+                total[4] += weight
+    if not epsilon:
+        torch.sub(1, transmittance, out=total[4])  # the weights sum to what does not pass
+    return samples
+
+
+class _Backward:
+    """Back to front through some rows of the target picture: the gradients of samples, one group after the other."""
+
+    def __init__(self, planes: _Planes, rise: Tensor, gradient: Tensor, before: Tensor, epsilon: float,
+                 moving: _Gradients | None):
+        self.planes, self.rise, self.gradient, self.before = planes, rise, gradient, before
+        self.epsilon, self.moving = epsilon, moving
+        self.behind = torch.zeros_like(planes.slant)
+        self.f, self.passed, self.weight = (torch.empty_like(planes.slant) for _ in range(3))
+
+    def group(self, part: slice, texels: Tensor, out: Tensor) -> None:
+        """Write the gradients of the samples [G, 4, h, W] of a group."""
+        planes, gradient, f, passed, weight = self.planes, self.gradient, self.f, self.passed, self.weight
+        step = planes.steps(part)
+        kept = torch.mul(texels[:, 3], step).neg_().exp_()
+        for k in reversed(range(len(texels))):
+            i = part.start + k
+            torch.add(gradient[4], gradient[3], alpha=planes.rise(self.rise, i), out=f)
+            for channel in range(3):
+                f.addcmul_(texels[k, channel], gradient[channel])
+            torch.mul(self.before[i], kept[k], out=passed)
+            torch.sub(self.before[i], passed, out=weight)
+            passed.mul_(f)  # from here on the gradient of tau
+            passed -= self.behind * (kept[k] / (kept[k] + self.epsilon)) if self.epsilon else self.behind
+            self.behind.addcmul_(weight, f)
+            torch.mul(gradient[:3], weight, out=out[k, :3])
+            torch.mul(passed, step[k], out=out[k, 3])
+            if self.moving is not None:
+                self.moving.rise[i] = (weight * gradient[3]).sum()
+                if planes.met is not None or i + 1 < len(planes.mpi):
+                    self.moving.along_the_ray(i, out[k, 3] * texels[k, 3])
+
+
 class _Planes:
     """The planes ahead of the camera, in groups: `grid_sample` shares a batch among threads, not a picture."""
 
     def __init__(self, mpi: Tensor, scale: Tensor, offset: Tensor, gap: Tensor, q: Tensor, slant: Tensor,
-                 met: tuple[Tensor, Tensor] | None):
+                 met: tuple[Tensor, Tensor] | None, rows: slice = slice(None), size: int | None = None):
         height, width = mpi.shape[2:]
+        self.size = size or group_size(mpi.device)
+        q, slant, met = q[:, rows], slant[rows], met and tuple(part[rows] for part in met)
         self.mpi, self.gap, self.slant, self.met = mpi, gap, slant, met
         self.padded = padded_width(width) if mpi.device.type == "cpu" else width
         self.per_texel = q.new_tensor([2 / self.padded, 2 / height])
@@ -133,9 +167,8 @@ class _Planes:
         self._copy = None
 
     def groups(self) -> Iterator[slice]:
-        size = max(2, min(8, torch.get_num_threads())) if self.mpi.device.type == "cpu" else 8
-        for start in range(self.first, len(self.mpi), size):
-            yield slice(start, min(start + size, len(self.mpi)))
+        for start in range(self.first, len(self.mpi), self.size):
+            yield slice(start, min(start + self.size, len(self.mpi)))
 
     def rise(self, rise: Tensor, i: int) -> float:
         self._rise = self._rise or rise.tolist()
@@ -155,9 +188,12 @@ class _Planes:
             copy[..., width:] = texels[..., -1:]
         return copy
 
-    def aim(self, part: slice) -> tuple[Tensor, Tensor]:
-        """Grids [G, H_t, W_t, 2] and thicknesses [G, H_t, W_t], 0 where a texel lies beyond the frame."""
-        grid = torch.mul(self.normalised, self.scale[part]).add_(self.shift[part])
+    def grid(self, part: slice) -> Tensor:
+        """Sampling grids [G, H_t, W_t, 2]."""
+        return torch.mul(self.normalised, self.scale[part]).add_(self.shift[part]).permute(0, 2, 3, 1)
+
+    def steps(self, part: slice) -> Tensor:
+        """Thicknesses [G, H_t, W_t], 0 where a texel lies beyond the frame."""
         step = self.slant * self.gap[part, None, None]
         if self.met is None and part.stop == len(self.mpi):  # as published: the last gap is along the ray
             step[-1] = torch.where(self.slant > 0, self.gap[-1], 0)
@@ -165,7 +201,12 @@ class _Planes:
             first, last = self.met
             for k, i in enumerate(range(part.start, part.stop)):
                 step[k] *= (first <= i) & (last > i)
-        return grid.permute(0, 2, 3, 1), step
+        return step
+
+
+def group_size(device: torch.device) -> int:
+    """Planes that go through `grid_sample` at once: as many as torch has threads, which share a batch."""
+    return max(2, min(8, torch.get_num_threads())) if device.type == "cpu" else 8
 
 
 def padded_width(width: int) -> int:
