@@ -159,12 +159,15 @@ def plane_sweep(camera, depths, last_gap: float | None = None) -> PlaneSweep:
     """
     factors = plane_factors(camera, depths, last_gap)
     K_ref = factors.K_ref
-    d, r = (_linear(matrix, camera.size) for matrix in (factors.to_ray, factors.to_ref))
-    ahead = r[2] > LEAST_TOWARDS
-    reach = torch.where(ahead, 1 / torch.where(ahead, r[2], 1.0), 0.0)
-    q = [(K_ref[k, 0] * r[0] + K_ref[k, 1] * r[1]) * reach + K_ref[k, 2] for k in (0, 1)]
-    return PlaneSweep(*factors[:4], q=torch.stack([torch.where(ahead, component, NOWHERE) for component in q]),
-                      reach=reach, slant=torch.sqrt(d[0] ** 2 + d[1] ** 2 + d[2] ** 2) * reach)
+    towards = _linear(factors.to_ref[2], camera.size)
+    across = K_ref[:2, :2] @ factors.to_ref[:2]
+    ahead = towards > LEAST_TOWARDS
+    everywhere = towards.device.type == "cpu" and bool(ahead.all())  # the usual case, told without waiting for a GPU
+    reach = 1 / towards if everywhere else torch.where(ahead, 1 / torch.where(ahead, towards, 1.0), 0.0)
+    q = torch.stack([torch.addcmul(K_ref[k, 2], _linear(across[k], camera.size), reach) for k in (0, 1)])
+    q = q if everywhere else torch.where(ahead, q, NOWHERE)
+    square = sum(_linear(row, camera.size).square() for row in factors.to_ray)
+    return PlaneSweep(*factors[:4], q=q, reach=reach, slant=square.sqrt() * reach)
 
 
 def texel_ranges(sweep: PlaneSweep | PlaneFactors, size: tuple[int, int], margin: float = 0.0) -> Tensor:
@@ -215,9 +218,9 @@ def share_in_frame(sweep: PlaneSweep, size: tuple[int, int], margin: float = 0.0
     return (last - first).clamp_(min=0).float() / max(int((sweep.scale > 0).sum()), 1)
 
 
-def _linear(matrix: Tensor, size: tuple[int, int]) -> list[Tensor]:
-    """Three [H, W]: matrix (x, y, 1) at all pixel centres, from 1-D x and y (a product with all pixels is slow)."""
+def _linear(row: Tensor, size: tuple[int, int]) -> Tensor:
+    """[H, W]: row [3] times (x, y, 1) at all pixel centres, from 1-D x and y (a product with all pixels is slow)."""
     height, width = size
-    x = torch.arange(width, dtype=matrix.dtype, device=matrix.device) + 0.5
-    y = torch.arange(height, dtype=matrix.dtype, device=matrix.device)[:, None] + 0.5
-    return [row[0] * x + (row[1] * y + row[2]) for row in matrix]
+    x = torch.arange(width, dtype=row.dtype, device=row.device) + 0.5
+    y = torch.arange(height, dtype=row.dtype, device=row.device)[:, None] + 0.5
+    return row[0] * x + (row[1] * y + row[2])
