@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from rsnb.errors import InputError
 from rsnb.mpi.decoder import Decoder
@@ -145,9 +144,7 @@ def network_frame(views: PosedImages, reference: str, near_far: tuple[float, flo
 
 def network_picture(image, frame: MpiFrame, device: str = "cpu") -> Tensor:
     """A picture [3, H, W] on the device, its border pixels repeated out to the frame [3, H', W']."""
-    top, left, height, width = frame.inset
-    margins = (left, frame.size[1] - left - width, top, frame.size[0] - top - height)
-    return F.pad(torch.as_tensor(image, device=device)[None], margins, mode="replicate")[0]
+    return frame.pad(torch.as_tensor(image, device=device)[None])[0]
 
 
 def _require_memory(size: tuple[int, int], planes: int, device: str) -> None:

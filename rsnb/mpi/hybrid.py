@@ -20,12 +20,12 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from rsnb.errors import InputError
+from rsnb.mpi.choose import nearest_names
 from rsnb.mpi.decode import decode_scene
 from rsnb.mpi.decoder_loss import DecoderLossOptions
-from rsnb.mpi.explicit import ExplicitOptions, nearest_names, optimise_explicit
+from rsnb.mpi.explicit import ExplicitOptions, optimise_explicit
 from rsnb.mpi.initial import likelihood, sweep, thickness
 from rsnb.mpi.layers import check_choice
 from rsnb.mpi.model import ImMPI
@@ -141,16 +141,16 @@ def bake(decoded: OptimisedMpi, views: PosedImages, reference: str, others: Sequ
         tau[-1] = inner[-1, 3:] * PUBLISHED_LAST_GAP
     colour, tau = inner[:, :3], tau.clamp_max(most)
     if join == "edge":
-        colour, tau = (_to_frame(x, frame, mode="replicate") for x in (colour, tau))
+        colour, tau = (frame.pad(x) for x in (colour, tau))
     else:
         swept, likely = _sweep(views, (reference, *others), frame, decoded.depths, device)
         if join == "both":
-            weights = likely * (_to_frame(_weights(tau[:, 0])[:, None], frame, fill=1 / len(tau))[:, 0] + 0.01)
+            weights = likely * (frame.pad(_weights(tau[:, 0])[:, None], "constant", 1 / len(tau))[:, 0] + 0.01)
             colour, tau = swept, thickness(weights / weights.sum(0), most)[:, None]
         else:
-            inside = _to_frame(torch.ones_like(tau[:1]), frame)
-            colour = torch.where(inside > 0, _to_frame(colour, frame), swept)
-            tau = torch.where(inside > 0, _to_frame(tau, frame), thickness(likely, most)[:, None])
+            inside = frame.pad(torch.ones_like(tau[:1]), "constant")
+            colour = torch.where(inside > 0, frame.pad(colour, "constant"), swept)
+            tau = torch.where(inside > 0, frame.pad(tau, "constant"), thickness(likely, most)[:, None])
     return replace(decoded, mpi=torch.cat([colour, tau / gaps], 1), frame=frame,
                    rendering=replace(decoded.rendering, published=False))
 
@@ -183,10 +183,3 @@ def _weights(tau: Tensor) -> Tensor:
     weights = torch.cat([torch.ones_like(tau[:1]), passed[:-1]]) - passed
     weights[-1] += passed[-1]
     return weights
-
-
-def _to_frame(inner: Tensor, frame: MpiFrame, mode: str = "constant", fill: float = 0.0) -> Tensor:
-    """[..., H, W] of the reference picture laid into the frame; beyond it the fill, or its border repeated."""
-    top, left, height, width = frame.inset
-    margins = (left, frame.size[1] - left - width, top, frame.size[0] - top - height)
-    return F.pad(inner, margins, mode=mode, **({"value": fill} if mode == "constant" else {}))

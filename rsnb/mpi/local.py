@@ -10,7 +10,7 @@ two of them a view's exposure is between theirs.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -26,9 +26,9 @@ from rsnb.mpi.matching import EXPOSURE_PAYS, exposure_gain, matched_mpi
 from rsnb.mpi.plane_state import check_memory, memory_bytes, mpi_bytes
 from rsnb.mpi.planes import plane_depths
 from rsnb.mpi.render import MpiRendering
-from rsnb.mpi.result import OptimisedMpi
+from rsnb.mpi.result import OptimisedMpi, Renderable
 from rsnb.mpi.setup import range_and_neighbours, rough_range
-from rsnb.mpi.views import check_views, padded_frame, view_rows, view_set
+from rsnb.mpi.views import check_views, padded_frame, view_set
 from rsnb.scenes import PosedImages
 from rsnb.training.memory import free_bytes
 
@@ -74,7 +74,7 @@ class LocalOptions:
 
 
 @dataclass(frozen=True)
-class BlendedMpis:
+class BlendedMpis(Renderable):
     """Multiplane images of several frames, seen as one.
 
     Attributes:
@@ -126,17 +126,6 @@ class BlendedMpis:
         return MpiRendering(fill_unknown(rgb / alpha.clamp_min(LEAST_ALPHA), known),
                             depth / alpha.clamp_min(LEAST_ALPHA), alpha.clamp_max(1.0), mask & known)
 
-    def view(self, views: PosedImages, name: str) -> MpiRendering:
-        """What the named view's camera sees."""
-        i = int(view_rows(views, [name])[0])
-        return self.render(views.K[i], views.world_to_cam[i], tuple(views.images.shape[-2:]))
-
-    def along(self, K, poses: Sequence, size: tuple[int, int]) -> Iterator[MpiRendering]:
-        """One rendering after the other along a path: K [M, 3, 3] or one for all [3, 3], poses [M, 4, 4]."""
-        Ks = np.broadcast_to(np.asarray(K, np.float64), (len(poses), 3, 3))
-        for intrinsics, pose in zip(Ks, poses, strict=True):
-            yield self.render(intrinsics, pose, size)
-
 
 def frames_for(views: PosedImages, train: Sequence[str], targets: Sequence[str], each: int) -> tuple[str, ...]:
     """The train views that are among the nearest `each` of any target, in the order of `train`; all without targets."""
@@ -172,34 +161,30 @@ def optimise_local(views: PosedImages, train: Sequence[str], targets: Sequence[s
         raise InputError("there is no train view", where="split", mend="Name at least two")
     check_views(views, train[0], train[1:], targets)
     names = frames_for(views, train, targets, options.frames_per_target)
-    notes, members, kept = [], [], []
+    notes: list[str] = []
+    members: dict[str, OptimisedMpi] = {}
     for number, name in enumerate(names, start=1):
         try:
-            member, note = _local(views, name, train, targets, options, points, device,
-                                  len(names) - number)
+            members[name], note = _local(views, name, train, targets, options, points, device, len(names) - number)
         except NothingShared as error:
-            note, member = f"frame {name} left out: {error.what}", None
+            note = f"frame {name} left out: {error.what}"
         notes.append(note)
-        if member is not None:
-            members.append(member)
-            kept.append(name)
         if on_frame is not None:
             on_frame(number, len(names), name)
-    if members:
-        made = BlendedMpis(tuple(members), tuple(kept), options.blend)
-        for name, (member, note) in _boards(views, train, targets, made, options, points).items():
-            members.append(member)
-            kept.append(name)
-            notes.append(note)
     if not members:
         raise InputError(f"no view has a neighbour that it can be matched with ({'; '.join(notes[:3])})",
                          where="local frames", mend="Check poses and axes, or give views that see the same place")
-    return BlendedMpis(tuple(members), tuple(kept), min(options.blend, len(members)), options.nearness,
+    made = BlendedMpis(tuple(members.values()), tuple(members), options.blend)
+    for name, board in _boards(views, train, targets, made, options, points).items():
+        members[name] = board
+        notes.append(f"frame {name} shares too little with others to know its depth: it is shown on a board, and so "
+                     "good as that is for what it shows")
+    return BlendedMpis(tuple(members.values()), tuple(members), min(options.blend, len(members)), options.nearness,
                        time.perf_counter() - begin, tuple(notes))
 
 
-def _boards(views, train, targets, made: BlendedMpis, options: LocalOptions, points) -> dict[str, tuple]:
-    """{view: (its picture on a board, note)} for the targets of which the matched frames show less than half."""
+def _boards(views, train, targets, made: BlendedMpis, options: LocalOptions, points) -> dict[str, OptimisedMpi]:
+    """{view: its picture on a board} for the targets of which the matched frames show less than half."""
     boards = {}
     for target in targets:
         nearest = nearest_views(views, target, train, 1)[0]
@@ -207,9 +192,7 @@ def _boards(views, train, targets, made: BlendedMpis, options: LocalOptions, poi
             continue
         near_far = options.near_far or rough_range(views, nearest, train, points)
         board = flat_mpi(views, nearest, near_far, options.planes, points, (target,), options.max_pad)
-        board = replace(board, mpi=board.mpi.to(made.members[0].mpi))
-        boards[nearest] = board, (f"frame {nearest} shares too little with others to know its depth: it is shown on a "
-                                  "board, and so good as that is for what it shows")
+        boards[nearest] = replace(board, mpi=board.mpi.to(made.members[0].mpi))
     return boards
 
 

@@ -21,8 +21,23 @@ from rsnb.training.checkpoints import load_checkpoint, save_checkpoint
 _FORMAT = "rsnb mpi 1"
 
 
+class Renderable:
+    """Views and paths of whatever has `render(K, world_to_cam, size)`."""
+
+    def view(self, views: PosedImages, name: str) -> MpiRendering:
+        """What the named view's camera sees."""
+        i = int(view_rows(views, [name])[0])
+        return self.render(views.K[i], views.world_to_cam[i], tuple(views.images.shape[-2:]))
+
+    def along(self, K: Sequence, poses: Sequence, size: tuple[int, int]) -> Iterator[MpiRendering]:
+        """One rendering after the other along a path: K [M, 3, 3] or one for all [3, 3], poses [M, 4, 4]."""
+        Ks = np.broadcast_to(np.asarray(K, np.float64), (len(poses), 3, 3))
+        for intrinsics, pose in zip(Ks, poses, strict=True):
+            yield self.render(intrinsics, pose, size)
+
+
 @dataclass(frozen=True)
-class OptimisedMpi:
+class OptimisedMpi(Renderable):
     """An optimised multiplane image.
 
     Attributes:
@@ -46,17 +61,6 @@ class OptimisedMpi:
         """The view of a camera: K [3, 3] pixels, world_to_cam [4, 4] in the world of the scene, size (H, W)."""
         pose = compose(np.asarray(world_to_cam, np.float64), invert(self.frame.world_to_cam))
         return render_mpi(self.mpi, self.depths, mpi_camera(self.frame, K, pose, size, self.mpi.device), self.rendering)
-
-    def view(self, views: PosedImages, name: str) -> MpiRendering:
-        """What the named view's camera sees."""
-        i = int(view_rows(views, [name])[0])
-        return self.render(views.K[i], views.world_to_cam[i], tuple(views.images.shape[-2:]))
-
-    def along(self, K: Sequence, poses: Sequence, size: tuple[int, int]) -> Iterator[MpiRendering]:
-        """One rendering after the other along a path: K [M, 3, 3] or one for all [3, 3], poses [M, 4, 4]."""
-        Ks = np.broadcast_to(np.asarray(K, np.float64), (len(poses), 3, 3))
-        for intrinsics, pose in zip(Ks, poses, strict=True):
-            yield self.render(intrinsics, pose, size)
 
 
 def save_mpi(path: str | Path, result: OptimisedMpi) -> Path:

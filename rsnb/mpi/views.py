@@ -58,6 +58,12 @@ class MpiFrame:
         top, left, height, width = self.inset
         return picture[..., top : top + height, left : left + width]
 
+    def pad(self, picture: Tensor, mode: str = "replicate", value: float = 0.0) -> Tensor:
+        """[N, C, H, W] of the reference picture laid into the frame (`crop` undone), the rest filled as `mode` says."""
+        top, left, height, width = self.inset
+        margins = (left, self.size[1] - left - width, top, self.size[0] - top - height)
+        return F.pad(picture, margins, mode=mode, **({"value": value} if mode == "constant" else {}))
+
 
 @dataclass(frozen=True)
 class ViewSet:
@@ -258,15 +264,22 @@ def depth_range(views: PosedImages, reference: str, points=None, percentiles=(1.
         near, far = (float(v) for v in views.near_far[i])
         check_range(near, far, f"depth range of view {reference}")
         return near, far
-    camera = np.asarray(points, float) @ views.world_to_cam[i, :3, :3].T + views.world_to_cam[i, :3, 3]
-    camera = camera[camera[:, 2] > 0]
-    pixels = camera @ np.asarray(views.K[i]).T
-    inside = ((pixels[:, :2] > 0) & (pixels[:, :2] < pixels[:, 2:] * np.array(views.images.shape[:1:-1]))).all(axis=1)
-    if inside.sum() < 2:
-        raise InputError(f"{int(inside.sum())} sparse points lie in the picture", where=f"view {reference}",
+    depths = depths_in_picture(views, i, points)
+    if len(depths) < 2:
+        raise InputError(f"{len(depths)} sparse points lie in the picture", where=f"view {reference}",
                          mend="State near and far, or take another reference")
-    high, low = 1 / np.percentile(camera[inside, 2], percentiles)
+    high, low = 1 / np.percentile(depths, percentiles)
     spread = margin * (high - low)
     near, far = float(1 / (high + spread)), float(1 / max(low - spread, 1e-3 * low))
     check_range(near, far, f"sparse points in view {reference}")
     return near, far
+
+
+def depths_in_picture(views: PosedImages, i: int, points) -> np.ndarray:
+    """[K] z depths, in camera i, of those world points [P, 3] that lie in its picture."""
+    camera = np.asarray(points, float) @ views.world_to_cam[i, :3, :3].T + views.world_to_cam[i, :3, 3]
+    camera = camera[camera[:, 2] > 0]
+    pixels = camera @ np.asarray(views.K[i]).T
+    size = np.array(views.images.shape[:1:-1])
+    inside = ((pixels[:, :2] > 0) & (pixels[:, :2] < pixels[:, 2:] * size)).all(axis=1)
+    return camera[inside, 2]
