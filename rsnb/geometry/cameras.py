@@ -135,19 +135,32 @@ class PinholeCamera:
 
 @dataclass(frozen=True, eq=False)
 class PanoramaCamera:
-    """An equirectangular picture of the whole sphere.
+    """An equirectangular picture: all of the sphere, or the rows around its horizon.
 
-    lon = ((i + 0.5) / W - 0.5) 2 pi and lat = (0.5 - (j + 0.5) / H) pi for the pixel in column i and row j: the middle
-    of the picture looks along camera z, columns grow to the right, the first row is straight up, and the left and the
-    right edge are the same meridian, behind the camera.
+    lon = ((i + 0.5) / W - 0.5) 2 pi and lat = (0.5 - (j + 0.5) / H) vertical_fov for the pixel in column i and row j:
+    the middle of the picture looks along camera z, columns grow to the right, and the left and the right edge are the
+    same meridian, behind the camera. With vertical_fov pi the upper edge is straight up.
+
+    Attributes:
+        width, height: pixels.
+        vertical_fov: angle between the upper and the lower edge, radians; half of it above the horizon.
+
+    Raises:
+        InputError: a size that is not positive, or a vertical_fov outside 0 .. pi.
     """
 
     width: int
     height: int
+    vertical_fov: float = math.pi
     central: ClassVar[bool] = True
 
     def __post_init__(self):
         _check_size(self)
+        object.__setattr__(self, "vertical_fov", float(self.vertical_fov))
+        if not 0 < self.vertical_fov <= math.pi:
+            raise InputError(f"a vertical field of view of {math.degrees(self.vertical_fov):g} degrees",
+                             where="PanoramaCamera.vertical_fov",
+                             mend="Give an angle above 0, at most 180 degrees; Python code gives it in radians")
 
     def pixel_centres(self, dtype: torch.dtype | None = None, device=None) -> Tensor:
         """[H, W, 2] (column + 0.5, row + 0.5), float64 unless told otherwise."""
@@ -157,7 +170,7 @@ class PanoramaCamera:
         """Origins [..., 3] (all zero) and unit directions [..., 3] of pixels [..., 2], camera frame."""
         pixels = as_tensor(pixels)
         lon = (pixels[..., 0] / self.width - 0.5) * (2 * math.pi)
-        lat = (0.5 - pixels[..., 1] / self.height) * math.pi
+        lat = (0.5 - pixels[..., 1] / self.height) * self.vertical_fov
         level = torch.cos(lat)
         directions = torch.stack([level * torch.sin(lon), -torch.sin(lat), level * torch.cos(lon)], dim=-1)
         return torch.zeros_like(directions), directions
@@ -165,8 +178,9 @@ class PanoramaCamera:
     def project(self, points_cam) -> tuple[Tensor, Tensor]:
         """Pixels [..., 2] and distances [...] of camera-frame points [..., 3].
 
-        Columns lie in [0, W): the seam belongs to the left edge. Exactly above or below the camera every column is
-        right; the middle one is given, without gradient for the longitude. The camera centre itself gets NaN.
+        Columns lie in [0, W): the seam belongs to the left edge. Rows above or below the picture are given as they are.
+        Exactly above or below the camera every column is right; the middle one is given, without gradient for the
+        longitude. The camera centre itself gets NaN.
         """
         points = as_tensor(points_cam)
         x, y, z = points.unbind(dim=-1)
@@ -178,7 +192,7 @@ class PanoramaCamera:
         lat = torch.atan2(-y, level)
         column = (lon / (2 * math.pi) + 0.5) * self.width
         column = torch.where(column >= self.width, column - self.width, column)
-        pixels = torch.stack([column, (0.5 - lat / math.pi) * self.height], dim=-1)
+        pixels = torch.stack([column, (0.5 - lat / self.vertical_fov) * self.height], dim=-1)
         return _nan_where(pole & (y == 0), pixels), _norm(points)
 
 

@@ -121,7 +121,7 @@ def _camera_key(camera) -> tuple | None:
         return kind, size, camera.K.detach().cpu().numpy().tobytes()
     if kind is NadirCamera:
         return kind, size, camera.gsd_m
-    return (kind, size) if kind is PanoramaCamera else None
+    return (kind, size, camera.vertical_fov) if kind is PanoramaCamera else None
 
 
 def _cached_bytes() -> int:

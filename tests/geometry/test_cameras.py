@@ -32,10 +32,10 @@ POSE = poses.pose_from_heading([12.0, -7.0, 30.0], 2.1, -0.4, 0.25)
 
 
 def cameras():
-    return [PinholeCamera(K, 37, 21), PanoramaCamera(31, 18), NadirCamera(0.35, 25, 14)]
+    return [PinholeCamera(K, 37, 21), PanoramaCamera(31, 18), NadirCamera(0.35, 25, 14), PanoramaCamera(31, 9, 1.1)]
 
 
-@pytest.fixture(params=range(3), ids=["pinhole", "panorama", "nadir"])
+@pytest.fixture(params=range(4), ids=["pinhole", "panorama", "nadir", "low panorama"])
 def camera(request):
     return cameras()[request.param]
 
@@ -132,6 +132,22 @@ def test_panorama_in_the_world_follows_the_fact_sheet():
     lon, lat = ((i + 0.5) / 16 - 0.5) * 2 * np.pi + heading, (0.5 - (j + 0.5) / 8) * np.pi
     expected = np.stack([np.cos(lat) * np.sin(lon), np.cos(lat) * np.cos(lon), np.sin(lat)], axis=-1)
     np.testing.assert_allclose(directions, expected, atol=1e-14)
+
+
+def test_a_low_panorama_is_the_middle_rows_of_the_whole_one():
+    whole, low = PanoramaCamera(36, 18), PanoramaCamera(36, 6, math.pi / 3)  # 6 of 18 rows of 10 degrees
+    centres = low.pixel_centres()
+    torch.testing.assert_close(low.rays(centres)[1], whole.rays(whole.pixel_centres())[1][6:12], atol=1e-15, rtol=0)
+    # 45 degrees up: 15 degrees = 1.5 rows above the upper edge; ahead of the middle column
+    pixels, distance = low.project([0.0, -3.0, 3.0])
+    np.testing.assert_allclose(pixels, [18, -1.5], atol=1e-12)
+    assert float(distance) == pytest.approx(math.sqrt(18))
+
+
+@pytest.mark.parametrize("fov", [0.0, -1.0, 3.2, 65.0, math.nan, math.inf])
+def test_a_vertical_field_of_view_that_no_sphere_has(fov):
+    with pytest.raises(InputError, match=r"vertical_fov.*at most 180"):
+        PanoramaCamera(36, 6, fov)
 
 
 def test_panorama_edges_and_poles_as_pixels():

@@ -248,6 +248,11 @@ def test_cameras_that_are_not_known_get_their_own_pictures(scene):
     assert (first.prim != second.prim).any()
 
 
+def test_panoramas_of_one_size_and_other_vertical_angles_have_their_own_rays():
+    heights = [camera_rays(PanoramaCamera(10, 6, fov)).directions[1, 0] for fov in (np.pi, 1.0)]
+    np.testing.assert_allclose(heights, [-np.sin(np.pi * 5 / 12), -np.sin(5 / 12)], rtol=1e-6)  # first row
+
+
 def test_threads_that_push_each_other_out_of_the_ray_cache(monkeypatch):
     from concurrent.futures import ThreadPoolExecutor
 
