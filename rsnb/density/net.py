@@ -1,0 +1,108 @@
+"""The density net: from a satellite tile to the density of every voxel above it.
+
+The channels of its output are the slices of the volume, lowest first (Qian et al. 2023, section 3.1). "published" is
+their network: no skips, a ReLU at the end. "unet" is ours for CPUs and short trainings: skips, and a softplus at the
+end, because a ReLU that begins below zero everywhere has no gradient and stays there.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rsnb.density.layers import PUBLISHED, LayerKind
+from rsnb.density.trunks import ResidualTrunk, UNet
+from rsnb.errors import InputError
+
+_SIZES = {
+    "tiny": {"width": 8, "slices": 8, "depth": 2},
+    "smoke": {"width": 16, "slices": 24, "depth": 3},
+    "small": {"width": 24, "slices": 24, "depth": 3},
+    "full": {"kind": "published", "width": 32, "slices": 64, "depth": 4, "head": "relu", "unit_m": 15.0},
+}
+_HEAD_SCALE = 0.1  # of the softplus head's first weights: a fresh volume is nearly even
+
+
+@dataclass(frozen=True)
+class DensityNetOptions:
+    """What the density net looks like.
+
+    Attributes:
+        kind: "unet" (ours) or "published" (Qian et al. 2023; 31.57 M parameters at width 32, depth 4, 64 slices).
+        width: channels at full resolution.
+        slices: D, of the volume.
+        depth: number of halvings.
+        blocks: residual blocks of "published".
+        head: "softplus", or "relu" as published.
+        initial_density: about what the untrained softplus head gives everywhere, 1 / m; a ray of 20 m through 0.01
+            has an opacity of 0.18.
+        unit_m: metres in which the head counts: density = head / unit_m. Half the tile's side for the published
+            numbers (15 m CVACT, 27.5 m CVUSA); the height of a slice makes 1 an optical depth of 1 a slice.
+
+    Raises:
+        InputError: an unknown kind or head, or a number that is not above 0.
+    """
+
+    kind: Literal["unet", "published"] = "unet"
+    width: int = 24
+    slices: int = 64
+    depth: int = 3
+    blocks: int = 6
+    head: Literal["softplus", "relu"] = "softplus"
+    initial_density: float = 0.01
+    unit_m: float = 1.0
+
+    def __post_init__(self):
+        if self.kind not in ("unet", "published") or self.head not in ("softplus", "relu"):
+            raise InputError(f"kind is {self.kind!r} and head {self.head!r}", where="DensityNetOptions",
+                             mend='Use kind="unet" or "published", and head="softplus" or "relu"')
+        for name in ("width", "slices", "depth", "initial_density", "unit_m"):
+            value = getattr(self, name)
+            if not 0 < value < math.inf:
+                raise InputError(f"{name} is {value!r}", where="DensityNetOptions", mend="Give a number above 0")
+
+    @classmethod
+    def of_size(cls, size: str, **changes) -> DensityNetOptions:
+        """The options of "tiny", "smoke", "small" (U-Nets) or "full" (as published, CVACT), with changes."""
+        if size not in _SIZES:
+            raise InputError(f"there is no size {size!r}", where="size", mend=f"Write one of {', '.join(_SIZES)}")
+        return cls(**(_SIZES[size] | changes))
+
+
+class DensityNet(nn.Module):
+    """Density of every voxel above a satellite tile.
+
+    Args:
+        options: kind, widths, head and its unit.
+    """
+
+    def __init__(self, options: DensityNetOptions = DensityNetOptions()):
+        super().__init__()
+        self.options = options
+        if options.kind == "published":
+            ups = tuple(options.width << level for level in reversed(range(options.depth)))
+            self.trunk = ResidualTrunk(3, options.slices, options.width, ups, options.blocks, PUBLISHED)
+            last = self.trunk.last.conv
+        else:
+            self.trunk = UNet(3, options.slices, options.width, options.depth, LayerKind())
+            last = self.trunk.last
+        if options.head == "softplus":
+            with torch.no_grad():
+                last.weight.mul_(_HEAD_SCALE)
+                last.bias.fill_(math.log(math.expm1(options.initial_density * options.unit_m)))
+
+    def forward(self, tile: Tensor) -> Tensor:
+        """Density [B, D, S, S], 1 / m, >= 0, slice 0 lowest, of tiles [B, 3, S, S] in 0..1 of any size S.
+
+        Raises:
+            InputError: another shape; for "published" fewer than 2^(depth + 1) pixels a side.
+        """
+        if tile.ndim != 4 or tile.shape[1] != 3:
+            raise InputError(f"the tile has shape {tuple(tile.shape)}, expected [B, 3, S, S]", where="DensityNet")
+        x = self.trunk(tile if self.options.kind == "published" else 2 * tile - 1)
+        return (F.relu(x) if self.options.head == "relu" else F.softplus(x)) / self.options.unit_m

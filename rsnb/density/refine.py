@@ -1,0 +1,141 @@
+"""The refinement net: from what rays bring home to the street picture, under a style.
+
+It paints what the volume cannot know: facades, which the satellite sees from above only, and the sky, which no density
+stands for (Qian et al. 2023, section 3.3). The style modulates two of its layers and nothing else in the model, so
+light cannot change the geometry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from rsnb.density.layers import PUBLISHED, LayerKind
+from rsnb.density.trunks import ResidualTrunk, UNet
+from rsnb.density.volume import Rendered
+from rsnb.errors import InputError
+
+_SIZES = {
+    "tiny": {"width": 8, "depth": 2, "style_width": 16},
+    "smoke": {"width": 16, "depth": 3, "style_width": 32},
+    "small": {"width": 24, "depth": 3, "style_width": 64},
+    "full": {"kind": "published", "width": 64, "depth": 4, "style_width": 256, "around": False, "residual": False},
+}
+_SKY_GREY = 0.5  # what stands behind the rendering before the net has learned a sky
+_LEAST = 0.02  # colours are kept this far from 0 and 1, where the logit has no end
+
+
+@dataclass(frozen=True)
+class RefineNetOptions:
+    """What the refinement net looks like.
+
+    Attributes:
+        kind: "unet" (ours) or "published" (Qian et al. 2023; 183.0 M parameters at width 64, depth 4, 9 blocks).
+        width: channels at full resolution.
+        depth: number of halvings, >= 2 so that there is something to modulate.
+        blocks: residual blocks of "published".
+        style_width: of the style vector.
+        opacity, distance: whether these are given to the net beside the colour.
+        around: columns continue on the other side of the picture, as a panorama's do; False = reflection.
+        residual: the net adds to the logit of the rendering over grey, so that an untrained one shows the rendering;
+            False = it gives all of the colour.
+
+    Raises:
+        InputError: an unknown kind, a number that is not above 0, a depth below 2.
+    """
+
+    kind: Literal["unet", "published"] = "unet"
+    width: int = 24
+    depth: int = 3
+    blocks: int = 9
+    style_width: int = 256
+    opacity: bool = True
+    distance: bool = True
+    around: bool = True
+    residual: bool = True
+
+    def __post_init__(self):
+        if self.kind not in ("unet", "published"):
+            raise InputError(f"kind is {self.kind!r}", where="RefineNetOptions",
+                             mend='Use kind="unet" or "published"')
+        for name, least in (("width", 1), ("depth", 2), ("blocks", 0), ("style_width", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} is {getattr(self, name)!r}", where="RefineNetOptions",
+                                 mend=f"Give a whole number of at least {least}")
+
+    @classmethod
+    def of_size(cls, size: str, **changes) -> RefineNetOptions:
+        """The options of "tiny", "smoke", "small" (U-Nets) or "full" (as published), with changes."""
+        if size not in _SIZES:
+            raise InputError(f"there is no size {size!r}", where="size", mend=f"Write one of {', '.join(_SIZES)}")
+        return cls(**(_SIZES[size] | changes))
+
+    @property
+    def channels(self) -> int:
+        """Of the features."""
+        return 3 + self.opacity + self.distance
+
+
+class RefineNet(nn.Module):
+    """A street picture from rendered features.
+
+    Args:
+        options: kind, widths, which features.
+    """
+
+    def __init__(self, options: RefineNetOptions = RefineNetOptions()):
+        super().__init__()
+        self.options = options
+        padding = "around" if options.around else "reflect"
+        if options.kind == "published":
+            # 1024 -> 384, 384, 384, 64 at full width: six times the width, and the last as wide as the first
+            ups = (*[6 * options.width] * (options.depth - 1), options.width)
+            kind = LayerKind(padding, PUBLISHED.norm, PUBLISHED.spectral)
+            self.trunk = ResidualTrunk(options.channels, 3, options.width, ups, options.blocks, kind,
+                                       options.style_width)
+        else:
+            self.trunk = UNet(options.channels, 3, options.width, options.depth, LayerKind(padding),
+                              options.style_width)
+            nn.init.normal_(self.trunk.last.weight, std=0.01)
+            nn.init.zeros_(self.trunk.last.bias)
+
+    def features(self, rendered: Rendered, half_m: float) -> Tensor:
+        """What `forward` takes, [B, C, H, W]: colour, and by the options opacity, and distance in half tiles.
+
+        Args:
+            rendered: of the volume.
+            half_m: half the tile's side, metres (`TileFrame.half_m`).
+        """
+        parts = [rendered.rgb]
+        if self.options.opacity:
+            parts.append(rendered.opacity[:, None])
+        if self.options.distance:
+            parts.append(rendered.distance[:, None] / half_m)
+        return torch.cat(parts, dim=1)
+
+    def forward(self, features: Tensor, style: Tensor | None = None) -> Tensor:
+        """The picture [B, 3, H, W] in 0..1.
+
+        Args:
+            features: [B, C, H, W] as `features` gives them.
+            style: [B, style_width], or None: no modulation (illumination injection off).
+
+        Raises:
+            InputError: shapes that do not fit; with reflection padding fewer than 2^(depth + 1) pixels a side.
+        """
+        if features.ndim != 4 or features.shape[1] != self.options.channels:
+            raise InputError(f"features have shape {tuple(features.shape)}, expected [B, {self.options.channels}, H, "
+                             "W]", where="RefineNet", mend="Build them by its method `features`")
+        if style is not None and style.shape != (len(features), self.options.style_width):
+            raise InputError(f"style has shape {tuple(style.shape)}, expected "
+                             f"[{len(features)}, {self.options.style_width}]", where="RefineNet")
+        x = self.trunk(features, style)
+        return torch.sigmoid(x + torch.logit(self._start(features), eps=_LEAST) if self.options.residual else x)
+
+    def _start(self, features: Tensor) -> Tensor:
+        """The rendering over grey, or on black where the net is not told the opacity."""
+        rgb = features[:, :3]
+        return rgb + (1 - features[:, 3:4]) * _SKY_GREY if self.options.opacity else rgb
