@@ -1,0 +1,199 @@
+"""Panoramas of a level camera in two interpolations: what a training step renders with.
+
+All columns of a panorama share one pattern: sample k of row i lies at radius r = t cos(lat) and height z + t sin(lat),
+whatever the bearing. So the slices are first resampled on circles about the camera, one spoke a column, and then whole
+columns at a time between circles and slices. Samples outside the walls, above the ceiling and below the ground are
+never made. The first step smooths a little, as circles lie a pixel of the volume apart: compare with `march_torch`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from rsnb.density.march_torch import colour_at
+from rsnb.density.sampling import Steps, plane_distance, walls
+from rsnb.density.volume import DensityVolume, Rendered
+
+CIRCLES_A_PIXEL = 1.0
+
+
+def render_cylinder(volume: DensityVolume, positions: Tensor, bearings: Tensor, elevations: Tensor,
+                    steps: Steps) -> Rendered:
+    """Panoramas [B, 3, H, W], in the volume's precision; gradients for sigma and tile.
+
+    Args:
+        volume: B tiles.
+        positions: [B, 3] float64 camera, tile metres.
+        bearings: [B, W] float64, of the columns, radians from north, clockwise.
+        elevations: [H] float64, of the rows, radians above the horizon.
+        steps: along the rays.
+    """
+    pattern = _pattern(volume, positions, elevations, steps)
+    around = torch.stack([torch.sin(bearings), torch.cos(bearings)], dim=-1)  # [B, W, 2]
+    radii = torch.arange(pattern.circles, device=positions.device) * pattern.spacing
+    places = positions[:, None, None, :2] + radii[:, None, None] * around[:, None]  # [B, R, W, 2]
+    densities = _on_circles(volume, places)
+    colours = colour_at(volume, places).permute(0, 2, 1, 3).flatten(0, 1)  # [B R, 3, W]
+    rgb, left, distance = _Composite.apply(densities, colours, pattern, steps.size)
+    rgb, left, distance = (part[pattern.rank] for part in (rgb, left, distance))
+    shape = (len(volume), len(elevations))
+    rgb, left, distance = (part.unflatten(0, shape) for part in (rgb, left, distance))  # [B, H, (3,) W]
+    rgb, opacity = rgb.transpose(1, 2), 1 - left
+    if volume.ground == "plane":
+        rays = torch.stack([torch.cos(elevations), torch.zeros_like(elevations), torch.sin(elevations)], dim=-1)
+        reach = plane_distance(volume, positions[:, None], rays)  # [B, H]
+        met = torch.isfinite(reach)
+        reach = torch.where(met, reach, 0.0)
+        floor = colour_at(volume, positions[:, None, None, :2]
+                          + (reach * rays[:, 0])[..., None, None] * around[:, None])
+        left = left * met[..., None]
+        rgb = rgb + left[:, None] * floor
+        distance = distance + left * reach[..., None].to(left)
+        opacity = torch.where(met[..., None], 1.0, opacity)
+    return Rendered(rgb, opacity, distance)
+
+
+class _Pattern(NamedTuple):
+    """The samples of all rows of all cameras: those that are the m-th of their row lie side by side, m = 0, 1, ...,
+    longest rows first, so that the rows that still go on are always the first ones.
+
+    Attributes:
+        rank: [B H], where the row b H + i stands.
+        sizes: how many rows have an m-th sample.
+        cells: [N, 4] int64 into the densities [B D R]; shares: [N, 4] float64 of each.
+        ring: [N] int64 into the colours [B R], between which and the next the sample lies; way: [N, 1, 1] how far.
+        t: [N, 1] distance, metres.
+        circles, spacing: number of circles, metres between them; the first is the camera.
+    """
+
+    rank: Tensor
+    sizes: list[int]
+    cells: Tensor
+    shares: Tensor
+    ring: Tensor
+    way: Tensor
+    t: Tensor
+    circles: int
+    spacing: float
+
+
+def _pattern(volume: DensityVolume, positions: Tensor, elevations: Tensor, steps: Steps) -> _Pattern:
+    low, high = walls(volume)
+    depth = volume.sigma.shape[1] + (volume.ground == "slab")
+    outermost = float(torch.linalg.vector_norm(positions[:, :2].abs() + high[0], dim=-1).max())
+    spacing = volume.frame.extent_m / volume.sigma.shape[-1] / CIRCLES_A_PIXEL
+    circles = math.ceil(outermost / spacing) + 2
+    k = torch.arange(steps.count, device=positions.device)
+    t = (k + steps.offset) * steps.size
+    r = t * torch.cos(elevations)[:, None]  # [H, K]
+    z = positions[:, 2, None, None] + t * torch.sin(elevations)[:, None]  # [B, H, K]
+    inside = (z <= high[2]) & (z > 0 if volume.ground == "plane" else z >= low[2]) & (r <= outermost)
+    inside = inside.flatten(0, 1)
+    lengths, order = torch.sort(inside.sum(dim=1), descending=True, stable=True)
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(len(order), device=order.device)
+    # the samples that count are in a row: the m-th one is that many after the first
+    first = inside.to(torch.uint8).argmax(dim=1)[order]
+    longest = int(lengths[0])
+    m, place = torch.nonzero(torch.arange(longest, device=order.device)[:, None] < lengths, as_tuple=True)
+    sample, row = first[place] + m, order[place]
+    b, i = row // len(elevations), row % len(elevations)
+    sizes = torch.bincount(m, minlength=longest).tolist() if longest else []
+    ring = r[i, sample] / spacing
+    inner = ring.floor().clamp(max=circles - 2)
+    level = z[b, i, sample] / volume.slice_m - 0.5
+    if volume.edges == "hold":
+        level = level.clamp(0, depth - 1)
+    lower = level.floor()
+    cells, shares = [], []
+    for slice_, up in ((lower, 1 - (level - lower)), (lower + 1, level - lower)):
+        up = torch.where((slice_ >= 0) & (slice_ < depth), up, 0.0)
+        slice_ = slice_.clamp(0, depth - 1)
+        for circle, out in ((inner, 1 - (ring - inner)), (inner + 1, ring - inner)):
+            cells.append((b * depth + slice_.long()) * circles + circle.long())
+            shares.append(up * out)
+    single = volume.sigma.dtype
+    return _Pattern(rank, sizes, torch.stack(cells, dim=1), torch.stack(shares, dim=1).to(single),
+                    b * circles + inner.long(), (ring - inner)[:, None, None].to(single), t[sample, None].to(single),
+                    circles, spacing)
+
+
+def _on_circles(volume: DensityVolume, places: Tensor) -> Tensor:
+    """[B D R, W] density of all slices at places [B, R, W, 2]."""
+    slices, half = volume.slices, volume.frame.half_m
+    grid = (places / places.new_tensor([half, -half])).to(slices.dtype)
+    if volume.edges == "fade":
+        return F.grid_sample(slices, grid, padding_mode="zeros", align_corners=False).flatten(0, 2)
+    inside = (grid.abs() <= 1).all(dim=-1)[:, None]
+    return (F.grid_sample(slices, grid, padding_mode="border", align_corners=False) * inside).flatten(0, 2)
+
+
+class _Composite(torch.autograd.Function):
+    """Sums of w c [Q, 3, W], what is left of T [Q, W], and sums of w t [Q, W], of the rows in the pattern's order."""
+
+    @staticmethod
+    def forward(ctx, densities, colours, pattern, step):
+        rows, width = len(pattern.rank), densities.shape[1]
+        kept = F.embedding_bag(pattern.cells, densities, per_sample_weights=pattern.shares, mode="sum")
+        kept.mul_(-step).exp_()  # of each sample, [N, W]
+        before = torch.empty_like(kept)  # T
+        rgb, left = densities.new_zeros(rows, 3, width), densities.new_ones(rows, width)
+        distance = densities.new_zeros(rows, width)
+        start = 0
+        for size in pattern.sizes:
+            part = slice(start, start + size)
+            start += size
+            before[part] = left[:size]
+            left[:size] *= kept[part]
+            weights = before[part] - left[:size]
+            rgb[:size].addcmul_(weights[:, None], _colour(colours, pattern, part))
+            distance[:size].addcmul_(weights, pattern.t[part])
+        ctx.save_for_backward(kept, before, left, colours)
+        ctx.pattern, ctx.step, ctx.cells = pattern, step, len(densities)
+        return rgb, left, distance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, to_rgb, to_left, to_distance):
+        kept, before, left, colours = ctx.saved_tensors
+        pattern = ctx.pattern
+        behind = left * to_left  # what all that lies behind a sample is worth
+        to_kept = torch.empty_like(kept)
+        to_colours = torch.zeros_like(colours) if ctx.needs_input_grad[1] else None
+        start = len(kept)
+        for size in reversed(pattern.sizes):
+            part = slice(start - size, start)
+            start -= size
+            passed = before[part] * kept[part]
+            weights = before[part] - passed
+            worth = (to_rgb[:size] * _colour(colours, pattern, part)).sum(dim=1)
+            worth.addcmul_(to_distance[:size], pattern.t[part])
+            # d/d tau: the sample itself gains T_{k+1}, all behind it loses what it is worth
+            to_kept[part] = torch.addcmul(-behind[:size], passed, worth)
+            behind[:size].addcmul_(weights, worth)
+            if to_colours is not None:
+                share = weights[:, None] * to_rgb[:size]
+                way, ring = pattern.way[part], pattern.ring[part]
+                to_colours.index_add_(0, ring, share * (1 - way))
+                to_colours.index_add_(0, ring + 1, share * way)
+        return _back_to_cells(to_kept, pattern, ctx.step, ctx.cells), to_colours, None, None
+
+
+def _colour(colours: Tensor, pattern: _Pattern, part: slice) -> Tensor:
+    """[n, 3, W] of some samples."""
+    ring = pattern.ring[part]
+    return torch.lerp(colours[ring], colours[ring + 1], pattern.way[part])
+
+
+def _back_to_cells(to_tau: Tensor, pattern: _Pattern, step: float, cells: int) -> Tensor:
+    """[cells, W] gradient of the densities: as many weighted sums again, of the samples that each has a share in."""
+    cell, order = torch.sort(pattern.cells.flatten(), stable=True)
+    starts = torch.searchsorted(cell, torch.arange(cells, device=cell.device))
+    shares = pattern.shares.flatten()[order] * step
+    return F.embedding_bag(order // 4, to_tau, starts, per_sample_weights=shares, mode="sum")
