@@ -1,6 +1,6 @@
 """The density net: from a satellite tile to the density of every voxel above it.
 
-The channels of its output are the slices of the volume, lowest first (Qian et al. 2023, section 3.1). "published" is
+The channels of its output are the slices of the volume, lowest first (Qian et al. 2023). "published" is
 their network: no skips, a ReLU at the end. "unet" is ours for CPUs and short trainings: skips, and a softplus at the
 end, because a ReLU that begins below zero everywhere has no gradient and stays there.
 """

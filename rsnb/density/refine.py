@@ -1,7 +1,7 @@
 """The refinement net: from what rays bring home to the street picture, under a style.
 
 It paints what the volume cannot know: facades, which the satellite sees from above only, and the sky, which no density
-stands for (Qian et al. 2023, section 3.3). The style modulates two of its layers and nothing else in the model, so
+stands for (Qian et al. 2023). The style modulates two of its layers and nothing else in the model, so
 light cannot change the geometry.
 """
 

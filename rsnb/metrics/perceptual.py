@@ -102,6 +102,23 @@ class Perceptual:
         return torch.stack([lin((a - b) ** 2).mean() for lin, a, b in layers]).sum()
 
 
+def trunk_weights(net: str, trunk: str | Path | None = None) -> dict[str, Tensor]:
+    """The ImageNet weights of a trunk's convolutions, for other uses of its features.
+
+    Args:
+        net, trunk: as for `lpips_distance`.
+
+    Returns:
+        torchvision's tensors under "<number in `features`>.weight" and ".bias".
+
+    Raises:
+        InputError: another net, or its weights cannot be had.
+    """
+    if net not in _FEATURES:
+        raise InputError(f"there are no weights for {net!r}", where="net", mend='Write "alex" or "vgg"')
+    return _trunk_state(net, None if trunk is None else str(trunk))
+
+
 @lru_cache(maxsize=4)
 def _model(net: str, device: str, trunk: str | None):
     """`lpips.LPIPS` with the true trunk in it, on the device."""
