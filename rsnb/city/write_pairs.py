@@ -9,86 +9,36 @@ The panorama of CVUSA has 65.5 degrees from top to bottom (rows / columns x 360,
 view of the real pictures and of OriCNN's orientation map. Sat2Density computes with 90; a method that wants that says
 so itself. CVACT shows the whole sphere.
 
-Beside it `truth/`, which no reader of these formats opens: pairs.json (camera, tile, light), heights/<id>.tif (topmost
-surface above the ground under the camera, metres) and depth/<id>.tif (metres along the ray of each panorama pixel).
+Beside it `truth/`, which no reader of these formats opens: see `rsnb.city.write_pair_truth`.
 """
 
 from __future__ import annotations
 
-import json
 import math
+import os
 import string
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from rsnb.city.district import District, shared_district
-from rsnb.city.option_ranges import check_ranges
-from rsnb.city.options import CLASSES, GEOREFERENCE, CityOptions, check_index
-from rsnb.city.pair_scenes import PairCameras, PairPictures, Site, choose_sites, take_pair
+from rsnb.city.district import District
+from rsnb.city.options import CLASSES, GEOREFERENCE
+from rsnb.city.pair_options import Layout, PairsOptions
+from rsnb.city.pair_scenes import PairCameras, PairPictures, take_pair
+from rsnb.city.pair_sites import Places, Site, choose_sites, refuse_common_ground
+from rsnb.city.posed_scene import each_district
 from rsnb.city.store import ensure_built
-from rsnb.errors import InputError
+from rsnb.city.write_pair_truth import write_evaluation_truth, write_places, write_truth
 from rsnb.files import atomic_path, write_text
 from rsnb.geometry.georeference import model_to_lonlat, transform
-from rsnb.products.images import write_float_tiff, write_jpeg, write_label_png, write_png
+from rsnb.products.images import write_jpeg, write_label_png, write_png
 
-Layout = Literal["cvusa", "cvact", "cvact_aligned"]
 _ID_LETTERS = np.array(list(string.ascii_letters + string.digits + "-_"))
-
-
-@dataclass(frozen=True)
-class PairsOptions:
-    """What to write.
-
-    Attributes:
-        layout: of which data set.
-        train, val, test: pairs of each list; `test` are further pairs of CVACT's `valSetAll`.
-        tile_px, tile_extent_m: pixels and metres along the side of a tile.
-        panorama_size: (rows, columns); None = 32 x 176 for CVUSA (its 224 x 1232 at a seventh), 64 x 128 for CVACT.
-        camera_height_m: above the carriageway.
-        tile_offset_m: tiles are centred up to so far from the camera, at random (the real ones: 0).
-        supersample: colour rays a pixel and axis.
-        city, district: what is photographed.
-        seed: of places, order, ids and light.
-    """
-
-    layout: Layout = "cvusa"
-    train: int = 16
-    val: int = 8
-    test: int = 0
-    tile_px: int = 64
-    tile_extent_m: float = 64.0
-    panorama_size: tuple[int, int] | None = None
-    camera_height_m: float = 2.5
-    tile_offset_m: float = 0.0
-    supersample: int = 2
-    city: CityOptions = field(default_factory=CityOptions)
-    district: tuple[int, int] = (0, 0)
-    seed: int = 5
-
-    def __post_init__(self):
-        if self.layout not in ("cvusa", "cvact", "cvact_aligned"):
-            raise InputError(f"layout is {self.layout!r}", where="PairsOptions",
-                             mend='Use "cvusa", "cvact" or "cvact_aligned"')
-        check_ranges(self, {"train": (1, 1_000_000), "val": (1, 1_000_000), "test": (0, 1_000_000),
-                            "tile_px": (8, 4096), "supersample": (1, 16), "seed": (0, 2**63 - 1),
-                            "tile_extent_m": (4.0, 200.0), "camera_height_m": (0.5, 50.0),
-                            "tile_offset_m": (0.0, 50.0)})
-        size = self.panorama_size
-        if size is not None and not (isinstance(size, tuple | list) and len(size) == 2
-                                     and all(type(n) is int and n >= 2 for n in size)):
-            raise InputError(f"panorama_size is {size!r}", where="PairsOptions",
-                             mend="Give whole numbers of rows and columns, such as (32, 176)")
-        if self.test and self.layout == "cvusa":
-            raise InputError("CVUSA has no test list", where="PairsOptions", mend="Leave test at 0")
-
-    @property
-    def panorama(self) -> tuple[int, int]:
-        """(rows, columns) of the panoramas."""
-        return self.panorama_size or ((32, 176) if self.layout == "cvusa" else (64, 128))
+_THREADS = 8  # at most: each holds the pictures of one pair
 
 
 def ensure_pairs(root: str | Path, options: PairsOptions = PairsOptions()) -> Path:
@@ -97,34 +47,102 @@ def ensure_pairs(root: str | Path, options: PairsOptions = PairsOptions()) -> Pa
     Raises:
         InputError: a district that does not exist, an impossible panorama, more pairs than the streets have room for.
     """
-    check_index(options.district)
-    _cameras(options)
+    PairCameras.of(options), options.lists_of_districts
     return ensure_built(root, options.layout.replace("_", "-"), asdict(options),
                         lambda folder: write_pairs(folder, options))
 
 
-def write_pairs(folder: Path, options: PairsOptions, district: District | None = None) -> None:
-    """Write all files into an existing folder; `district` where it is built already."""
-    district = district or shared_district(options.city, tuple(options.district), belt=True)
+def write_pairs(folder: Path, options: PairsOptions, districts: Iterable[District] | None = None,
+                threads: int | None = None) -> None:
+    """Write all files into an existing folder; the same ones whatever the number of threads.
+
+    Args:
+        folder: where to.
+        options: what.
+        districts: those of `options.lists_of_districts` in this order, where they are built already.
+        threads: that take and write pictures; None = one a core.
+    """
     rng = np.random.default_rng([options.city.seed, options.seed])
-    cameras = _cameras(options)
-    wanted = {"train": options.train, "val": options.val, "test": options.test}
-    sites = choose_sites(district, wanted, options.tile_extent_m, options.camera_height_m, options.tile_offset_m, rng)
+    count = sum(options.wanted.values())
     if options.layout == "cvusa":
-        ids = [f"{i + 1:07d}" for i in range(len(sites))]  # sites come shuffled: an id tells neither place nor list
+        ids = [f"{i + 1:07d}" for i in range(count)]
     else:
-        ids = ["".join(rng.choice(_ID_LETTERS, 22)) for _ in sites]
-    top = float(district.mesh.bounds[1, 2]) + 10.0
-    for pair_id, site in zip(ids, tqdm(sites, desc="city pairs", unit="pair", disable=len(sites) < 50), strict=True):
-        pictures = take_pair(district.scene, top, cameras, site)
-        _write_pictures(folder, options.layout, pair_id, site, pictures)
-        _write_truth(folder / "truth", pair_id, pictures, site.position[2] - options.camera_height_m)
-    xy = np.array([site.position[:2] for site in sites])
+        ids = ["".join(rng.choice(_ID_LETTERS, 22)) for _ in range(count)]
+    shuffled = iter(rng.permutation(count))  # an id tells neither place nor list
+    sites: dict[int, Site] = {}
+    views: dict[str, np.ndarray] = {}
+    left_out: dict[tuple[int, int], tuple[int, int]] = {}
+    bar = tqdm(total=count, desc="city pairs", unit="pair", disable=count < 50)
+    with bar, ThreadPoolExecutor(threads or min(os.cpu_count() or 1, _THREADS)) as pool:
+        for places, here in _sites_by_district(options, districts):
+            left_out[places.district.index] = places.left_out, places.looked_at
+            numbered = {int(next(shuffled)): site for site in here}
+            writer = _Writer(folder, options, places.district)
+            for number, eyes in writer.write_all(pool, numbered, ids):
+                bar.update()
+                if len(eyes):
+                    views[ids[number]] = eyes
+            sites |= numbered
+    in_order = [sites[number] for number in range(count)]
+    refuse_common_ground(in_order, options.tile_extent_m)
+    xy = np.array([site.position[:2] for site in in_order])
     if options.layout == "cvusa":
-        _write_cvusa_lists(folder, ids, sites, xy, rng)
+        _write_cvusa_lists(folder, ids, in_order, xy, rng)
     else:
-        write_act_data(folder / "ACT_data.mat", ids, [site.split for site in sites], _utm(xy))
-    _write_places(folder / "truth" / "pairs.json", ids, sites, options)
+        write_act_data(folder / "ACT_data.mat", ids, [site.split for site in in_order], _utm(xy))
+    write_places(folder / "truth", ids, in_order, options, left_out, views)
+
+
+def _sites_by_district(options: PairsOptions, districts: Iterable[District] | None) -> Iterator[tuple[Places,
+                                                                                                      list[Site]]]:
+    """District by district, where its pairs are taken. One that has no room for its share leaves it to the next ones.
+
+    Raises:
+        InputError: there is no room for all.
+    """
+    lists = options.lists_of_districts
+    if districts is None:
+        districts = each_district(options.city, list(lists))
+    missing = {split: n for split, n in options.wanted.items() if n}
+    for district, (index, splits) in zip(districts, lists.items(), strict=True):
+        places = Places(district, options)
+        rng = np.random.default_rng([options.city.seed, options.seed, *index])
+        following = list(lists.values())[list(lists).index(index):]
+        share = {split: -(-missing[split] // sum(split in group for group in following)) for split in splits}
+        if options.districts is not None and sum(split == splits[0] for (split,) in following) > 1:
+            share = {split: min(n, len(places.stations)) for split, n in share.items()}
+        share = {split: n for split, n in share.items() if n}
+        missing = {split: n - share.get(split, 0) for split, n in missing.items()}
+        yield places, choose_sites(places, share, rng) if share else []
+
+
+class _Writer:
+    """Takes and writes the pairs of one district, each in one thread from first to last."""
+
+    def __init__(self, folder: Path, options: PairsOptions, district: District):
+        self.folder, self.options, self.district = folder, options, district
+        self.cameras = PairCameras.of(options)
+        self.top = float(district.mesh.bounds[1, 2]) + 10.0
+
+    def write_all(self, pool: ThreadPoolExecutor, sites: dict[int, Site], ids: list[str]):
+        """(number, off-centre cameras) of each site, as it is done."""
+        def one(item):
+            number, site = item
+            return number, self.write(ids[number], site)
+
+        items = list(sites.items())
+        yield from map(one, items[:1])  # alone, as it fills what the scene keeps from picture to picture
+        yield from pool.map(one, items[1:])
+
+    def write(self, pair_id: str, site: Site) -> np.ndarray:
+        """All files of a pair; gives its off-centre cameras [K, 3]."""
+        pictures = take_pair(self.district.scene, self.top, self.cameras, site)
+        _write_pictures(self.folder, self.options.layout, pair_id, site, pictures)
+        write_truth(self.folder / "truth", pair_id, site, pictures)
+        if site.split == "train":
+            return np.zeros((0, 3))
+        return write_evaluation_truth(self.folder / "truth", pair_id, site, pictures, self.district, self.cameras,
+                                      self.options)
 
 
 def write_act_data(path: Path, ids: list[str], splits: list[str], utm: np.ndarray) -> None:
@@ -147,34 +165,24 @@ def write_act_data(path: Path, ids: list[str], splits: list[str], utm: np.ndarra
         savemat(temporary, values, oned_as="column")
 
 
-def _cameras(options: PairsOptions) -> PairCameras:
-    return PairCameras.of(options.tile_px, options.tile_extent_m, *options.panorama, options.supersample)
-
-
 def _write_pictures(folder: Path, layout: Layout, pair_id: str, site: Site, pictures: PairPictures) -> None:
-    mask = np.repeat(pictures.sky[None].astype(np.float32), 3, axis=0)
+    street = pictures.street
+    mask = np.repeat(street.sky[None].astype(np.float32), 3, axis=0)
     if layout == "cvusa":
         write_jpeg(folder / "bingmap" / "19" / f"{pair_id}.jpg", pictures.tile)
-        write_jpeg(folder / "streetview" / "panos" / f"{pair_id}.jpg", pictures.panorama)
-        write_label_png(folder / "streetview" / "annotations" / f"{pair_id}.png", pictures.labels, CLASSES)
+        write_jpeg(folder / "streetview" / "panos" / f"{pair_id}.jpg", street.rgb)
+        write_label_png(folder / "streetview" / "annotations" / f"{pair_id}.png", street.labels, CLASSES)
         write_png(folder / "sky_mask" / f"{pair_id}.png", mask)
         return
     if layout == "cvact_aligned":
         write_png(folder / "satview_correct" / f"{pair_id}_satView_polish.png", pictures.tile)
-        write_png(folder / "streetview" / f"{pair_id}_grdView.png", pictures.panorama)
+        write_png(folder / "streetview" / f"{pair_id}_grdView.png", street.rgb)
         write_png(folder / "pano_sky_mask" / f"{pair_id}_grdView.png", mask)
         return
     parts = {"train": ("small",), "val": ("small", "test"), "test": ("test",)}  # valSet is part of valSetAll
     for part in parts[site.split]:
         write_jpeg(folder / f"ANU_data_{part}" / "satview_polish" / f"{pair_id}_satView_polish.jpg", pictures.tile)
-        write_jpeg(folder / f"ANU_data_{part}" / "streetview" / f"{pair_id}_grdView.jpg", pictures.panorama)
-
-
-def _write_truth(folder: Path, pair_id: str, pictures: PairPictures, ground_z: float) -> None:
-    write_float_tiff(folder / "heights" / f"{pair_id}.tif", pictures.heights - np.float32(ground_z),
-                     {"quantity": "topmost surface above the ground under the camera", "unit": "m", "up": "north"})
-    write_float_tiff(folder / "depth" / f"{pair_id}.tif", pictures.depth,
-                     {"quantity": "distance along the ray", "unit": "m", "nothing": "inf"})
+        write_jpeg(folder / f"ANU_data_{part}" / "streetview" / f"{pair_id}_grdView.jpg", street.rgb)
 
 
 def _write_cvusa_lists(folder: Path, ids, sites: list[Site], xy: np.ndarray, rng: np.random.Generator) -> None:
@@ -195,13 +203,3 @@ def _utm(xy: np.ndarray) -> np.ndarray:
     _, lon = model_to_lonlat(xy, GEOREFERENCE)
     zone = int((float(np.mean(lon)) + 180.0) // 6.0) + 1
     return transform(xy + np.array(GEOREFERENCE.origin[:2]), GEOREFERENCE.crs, f"EPSG:{32600 + zone}")
-
-
-def _write_places(path: Path, ids, sites: list[Site], options: PairsOptions) -> None:
-    rows = [{"id": i, "split": s.split, "position": s.position.tolist(), "tile_centre": s.tile_centre.tolist(),
-             "offset_m": (s.position[:2] - s.tile_centre).tolist(), "street_heading_deg": math.degrees(s.heading) % 360}
-            for i, s in zip(ids, sites, strict=True)]
-    about = {"crs": GEOREFERENCE.crs, "origin": GEOREFERENCE.origin, "tile_extent_m": options.tile_extent_m,
-             "camera_height_m": options.camera_height_m, "panorama_heading_deg": 0.0,
-             "vertical_fov_deg": 360.0 * options.panorama[0] / options.panorama[1]}
-    write_text(path, json.dumps(about | {"pairs": rows}, indent=1) + "\n")

@@ -33,7 +33,7 @@ def built(district, tmp_path_factory):
     def get(layout):
         if layout not in folders:
             folders[layout] = tmp_path_factory.mktemp(layout)
-            write_pairs(folders[layout], PairsOptions(layout=layout, test=0 if layout == "cvusa" else 3), district())
+            write_pairs(folders[layout], PairsOptions(layout=layout, test=0 if layout == "cvusa" else 3), [district()])
         return folders[layout]
 
     return get
@@ -135,14 +135,14 @@ def test_truth_is_the_true_city(built, district):
 
 
 def test_the_lists_share_no_ground(built):
-    rows = places(built("cvact")).values()
+    rows = list(places(built("cvact")).values())
     span = {split: [r["tile_centre"][0] for r in rows if r["split"] == split] for split in ("train", "val", "test")}
     assert max(span["train"]) + 64.0 <= min(span["val"]) and max(span["val"]) + 64.0 <= min(span["test"])
 
 
 def test_tiles_may_lie_off_the_camera_and_the_truth_says_so(district, tmp_path):
     options = PairsOptions(train=3, val=3, tile_offset_m=9.0, tile_px=32, supersample=1)
-    write_pairs(tmp_path, options, district())
+    write_pairs(tmp_path, options, [district()])
     offsets = np.array([row["offset_m"] for row in places(tmp_path).values()])
     assert 0.5 < np.linalg.norm(offsets, axis=1).max() <= 9.0
     for pair_id, place in places(tmp_path).items():
@@ -153,7 +153,7 @@ def test_tiles_may_lie_off_the_camera_and_the_truth_says_so(district, tmp_path):
 
 
 def test_equal_options_give_equal_bytes_and_another_seed_others(district, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "shared_district", lambda *_, **__: district())
+    monkeypatch.setattr(module, "each_district", lambda *_: [district()])
     options = PairsOptions(train=2, val=2, tile_px=16, supersample=1, panorama_size=(16, 64))
     a = ensure_pairs(tmp_path / "a", options)
     assert ensure_pairs(tmp_path / "a", options) == a
@@ -182,7 +182,7 @@ def test_impossible_options_are_refused_at_once(changed, what):
     ({"tile_extent_m": 190.0, "test": 3}, "strips"),
 ])
 def test_what_does_not_fit_is_refused_and_leaves_nothing(district, tmp_path, monkeypatch, changed, what):
-    monkeypatch.setattr(module, "shared_district", lambda *_, **__: district())
+    monkeypatch.setattr(module, "each_district", lambda *_: [district()])
     with pytest.raises(InputError, match=what):
         ensure_pairs(tmp_path, PairsOptions(layout="cvact", **changed))
     assert not [p for p in tmp_path.rglob("*") if p.is_file() and not p.name.endswith(".lock")]
