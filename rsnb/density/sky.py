@@ -138,5 +138,5 @@ def _own_range_bins(values: Tensor, bins: int) -> Tensor:
     flat = low == high  # numpy widens an empty range to 1
     half = np.array(0.5, low.dtype)
     edges = np.linspace(np.where(flat, low - half, low), np.where(flat, high + half, high), bins + 1, axis=-1)
-    edges = torch.from_numpy(edges.astype(low.dtype)).to(values.device)
+    edges = torch.from_numpy(edges.astype(low.dtype)).to(values.device).contiguous()
     return (torch.searchsorted(edges, values.contiguous(), right=True) - 1).clamp(0, bins - 1)
