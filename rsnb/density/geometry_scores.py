@@ -35,7 +35,7 @@ class SurfaceTruth:
 
     Attributes:
         heights: [N, S, S] metres above the ground of the topmost surface; row 0 north; NaN where unknown.
-        visible: [N, S, S] bool, cells that the central camera sees, or None.
+        visible: [N, S, S] bool, cells whose topmost surface the central camera sees, or None.
         occupied: [N, D, S, S] bool, voxels that are inside something, over 0..ceiling, slice 0 lowest, or None.
 
     Raises:
@@ -54,11 +54,16 @@ class SurfaceTruth:
         for name, fits in (("visible", lambda s: s == shape),
                            ("occupied", lambda s: len(s) == 4 and (s[0], *s[2:]) == shape)):
             array = getattr(self, name)
-            if array is not None:
-                object.__setattr__(self, name, as_array(array).astype(bool))
-                if not fits(array.shape):
-                    raise InputError(f"{name} has shape {tuple(array.shape)}, the true heights {shape}",
-                                     where="SurfaceTruth", mend="Write all truth on the grid of the volume")
+            if array is None:
+                continue
+            array = as_array(array)
+            if not fits(array.shape):
+                raise InputError(f"{name} has shape {array.shape}, the true heights {shape}", where="SurfaceTruth",
+                                 mend="Write all truth on the grid of the volume")
+            if not np.isin(array, (0, 1)).all():
+                raise InputError(f"{name} holds more than true and false", where="SurfaceTruth",
+                                 mend="Say which labels count, as in `labels == 2`")
+            object.__setattr__(self, name, array.astype(bool))
 
     def __len__(self) -> int:
         return len(self.heights)

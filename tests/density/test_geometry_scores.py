@@ -201,6 +201,8 @@ def test_several_tiles_are_pooled_and_keep_their_rows():
 def test_what_does_not_fit_is_said():
     with pytest.raises(InputError, match=r"visible has shape \(1, 2, 3\)"):
         SurfaceTruth(np.zeros((1, 2, 2)), visible=np.zeros((1, 2, 3)))
+    with pytest.raises(InputError, match="visible holds more than true and false"):
+        SurfaceTruth(np.zeros((1, 2, 2)), visible=np.array([[[0, 1], [2, 0]]]))
     with pytest.raises(InputError, match=r"expected \[N, S, S\]"):
         SurfaceTruth(np.zeros((2, 3)))
     truth = SurfaceTruth(np.zeros((1, 2, 2)))

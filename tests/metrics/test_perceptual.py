@@ -6,6 +6,7 @@ import csv
 import os
 import pickle
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -110,12 +111,36 @@ def test_without_a_trunk_there_is_no_number(nowhere):
         lpips_distance(picture, picture, trunk=nowhere / "none.pth")
 
 
-def test_squeeze_is_refused_with_its_reason():
+def test_squeeze_is_refused_with_its_reason(nowhere):
     picture = np.zeros((3, 32, 32), np.float32)
     with pytest.raises(InputError, match=r"SqueezeNet 1\.1 trunk is in no Python package"):
         lpips_distance(picture, picture, net="squeeze")
     with pytest.raises(InputError, match="no net 'resnet'"):
         lpips_distance(picture, picture, net="resnet")
+
+
+def test_squeeze_from_its_file(tmp_path):
+    """A trunk of random weights under torchvision's keys, against the package with the same weights put in by hand."""
+    lpips = perceptual._import_lpips()  # first: it knows how to import torchvision beside a torch for CPUs
+    from torchvision.models import squeezenet1_1
+
+    torch.manual_seed(0)
+    trunk = squeezenet1_1(weights=None)
+    torch.save(trunk.state_dict(), tmp_path / "squeezenet.pth")
+    a, b = np.random.default_rng(0).random((2, 3, 40, 64)).astype(np.float32)
+    with warnings.catch_warnings(action="ignore"):
+        package = lpips.LPIPS(net="squeeze", pnet_rand=True, verbose=False).eval()
+    for part in [name for name, _ in package.net.named_children() if name.startswith("slice")]:
+        for index, layer in getattr(package.net, part).named_children():
+            layer.load_state_dict(trunk.features[int(index)].state_dict())
+    with torch.no_grad():
+        expected = float(package(torch.tensor(a)[None], torch.tensor(b)[None], normalize=True))
+    assert expected > 0
+    assert lpips_distance(a, b, net="squeeze", trunk=tmp_path / "squeezenet.pth") == pytest.approx(expected, rel=1e-6)
+    state = {key: value for key, value in trunk.state_dict().items() if "12.expand3x3" not in key}
+    torch.save(state, tmp_path / "cut.pth")
+    with pytest.raises(InputError, match=r"lacks 12\.expand3x3\.weight"):
+        lpips_distance(a, b, net="squeeze", trunk=tmp_path / "cut.pth")
 
 
 def test_a_torchvision_file_comes_first_and_works(real, trunks, tmp_path, monkeypatch):
