@@ -25,16 +25,17 @@ class Sphere:
         rows, columns: of the panorama.
         vertical_fov: from its top edge to its bottom edge, radians; pi = down to the nadir.
         heading: bearing of the centre column, radians.
+        middle: elevation of the middle row, radians; 0 = the horizon lies in the middle, as it should.
 
     Raises:
-        InputError: no pixels, a field of view outside 0..pi, a heading that is no number; or the whole sphere claimed
-            for a picture that is not twice as wide as high.
+        InputError: no pixels, a field of view outside 0..pi, an angle that is no number.
     """
 
     rows: int
     columns: int
     vertical_fov: float = math.pi
     heading: float = 0.0
+    middle: float = 0.0
 
     def __post_init__(self):
         if self.rows < 2 or self.columns < 2:
@@ -43,14 +44,15 @@ class Sphere:
         if not 0 < self.vertical_fov <= math.pi + 1e-9:
             raise InputError(f"a vertical field of view of {math.degrees(self.vertical_fov):g} degrees",
                              where="vertical_fov", mend="Give radians above 0, up to pi (the whole sphere)")
-        if not math.isfinite(self.heading):
-            raise InputError(f"a heading of {self.heading}", where="heading", mend="Give radians")
+        if not math.isfinite(self.heading) or not abs(self.middle) < math.pi / 2:
+            raise InputError(f"a heading of {self.heading} and a middle row at {self.middle}", where="heading, middle",
+                             mend="Give radians, the elevation of the middle row between -pi / 2 and pi / 2")
 
     @property
     def elevations(self) -> Tensor:
         """[H] float64 elevation of the rows' centres above the horizon, radians, top row first."""
         rows = torch.arange(self.rows, dtype=torch.float64)
-        return (0.5 - (rows + 0.5) / self.rows) * self.vertical_fov
+        return (0.5 - (rows + 0.5) / self.rows) * self.vertical_fov + self.middle
 
     @property
     def bearings(self) -> Tensor:
@@ -131,8 +133,8 @@ def birds_eye(panorama, sphere: Sphere, size: int, camera_height: float, extent:
     east, north = centres[None, :] - offset[0], -centres[:, None] - offset[1]
     elevation = -torch.atan2(torch.full((), float(camera_height), dtype=torch.float64), torch.hypot(east, north))
     turn = (torch.atan2(east, north) - sphere.heading) / (2 * math.pi) + 0.5
-    column, row = (turn % 1.0) * sphere.columns, (0.5 - elevation / sphere.vertical_fov) * sphere.rows
-    seen = row <= sphere.rows
+    column, row = (turn % 1.0) * sphere.columns, (0.5 - (elevation - sphere.middle) / sphere.vertical_fov) * sphere.rows
+    seen = (row >= 0) & (row <= sphere.rows)
     # one column of each side on the other, so that nothing is interpolated with the void at the seam
     wrapped = torch.cat([panorama[..., -1:], panorama, panorama[..., :1]], dim=-1)
     grid = torch.stack([(column + 1) / (sphere.columns + 2), row / sphere.rows], dim=-1) * 2 - 1
@@ -145,8 +147,8 @@ def ground_points(sphere: Sphere, camera_height: float) -> tuple[Tensor, Tensor,
     The third is bool [H, W]: the ray looks down. Elsewhere the first two are infinite.
     """
     down = -sphere.elevations
-    below = down > 1e-9
-    reach = torch.where(below, camera_height / torch.tan(down.clamp(min=1e-9)), torch.inf)
+    below = (down > 1e-9) & (down < math.pi / 2)
+    reach = torch.where(below, camera_height / torch.tan(down.clamp(1e-9, math.pi / 2)), torch.inf)
     below = below[:, None].expand(sphere.rows, sphere.columns)
     east, north = torch.sin(sphere.bearings), torch.cos(sphere.bearings)
     # a direction of exactly 0 times an infinite reach would be NaN
