@@ -126,22 +126,39 @@ def smooth_path(points, frame: TileFrame, *, unit: Unit = "metres", tile_px: int
     return make_path(np.clip(curve, -frame.half_m, frame.half_m), frame, headings, where=where)
 
 
-def with_equal_steps(path: CameraPath, step_m: float) -> CameraPath:
+def with_equal_steps(path: CameraPath, step_m: float, look: Literal["way", "given"] = "way",
+                     turn_m: float = 2.0) -> CameraPath:
     """The same way at constant speed: points every `step_m` metres or a little less, both ends kept.
 
-    Headings turn evenly between those of the given points, the short way round. Where the camera only turns on the
-    spot it does so at once.
+    Args:
+        path: the way.
+        step_m: metres from point to point.
+        look: "way": along the way; "given": headings turn evenly between those of the given points, the short way
+            round (where the camera only turns on the spot it does so at once).
+        turn_m: for "way": the heading is that from half as much before a point to half as much after it, so that the
+            camera turns over this length about a corner.
 
     Raises:
-        InputError: a step that is not above 0, or a path that goes nowhere.
+        InputError: a step or turn that is not above 0, another way to look, or a path that goes nowhere.
     """
     way = np.r_[0.0, np.cumsum(_steps(path.points))]
-    if not 0 < step_m < np.inf or way[-1] < STANDSTILL_M:
-        raise InputError(f"a step of {step_m} m along a way of {way[-1]:g} m", where="with_equal_steps",
-                         mend="Give a step above 0 and a path that leaves its first point")
+    if not 0 < step_m < np.inf or not 0 < turn_m < np.inf or look not in ("way", "given"):
+        raise InputError(f"step_m is {step_m}, turn_m {turn_m} and look {look!r}", where="with_equal_steps",
+                         mend='Give metres above 0, and look="way" or "given"')
+    if way[-1] < STANDSTILL_M:
+        raise InputError("the path never leaves its first point", where="with_equal_steps", mend="Give another path")
     at = np.linspace(0, way[-1], max(2, int(np.ceil(way[-1] / step_m - 1e-9)) + 1))
-    points = np.stack([np.interp(at, way, path.points[:, axis]) for axis in (0, 1)], axis=1)
-    return CameraPath(points, _bearing(np.interp(at, way, np.unwrap(path.headings))))
+    points = _along(path, way, at)
+    if look == "given":
+        return CameraPath(points, _bearing(np.interp(at, way, np.unwrap(path.headings))))
+    ahead = _along(path, way, at + turn_m / 2) - _along(path, way, at - turn_m / 2)
+    back = np.hypot(*ahead.T) < 1e-6 * turn_m  # where it turns back on itself
+    return CameraPath(points, _bearing(np.where(back, travel_headings(points), np.arctan2(*ahead.T))))
+
+
+def _along(path: CameraPath, way: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """[M, 2] points at the distances `at` [M] from the start."""
+    return np.stack([np.interp(at, way, path.points[:, axis]) for axis in (0, 1)], axis=1)
 
 
 def travel_headings(points: np.ndarray) -> np.ndarray:

@@ -119,12 +119,27 @@ def test_equal_steps_keep_both_ends_and_turn_the_short_way():
     path = CameraPath(np.array([[0, 0], [0, 1], [0, 10.0]]), np.radians([350, 10, 10.0]))
     even = with_equal_steps(path, 2.6)  # 10 m in 4 steps of 2.5
     assert even.points == pytest.approx(np.array([[0, 0], [0, 2.5], [0, 5], [0, 7.5], [0, 10]]))
-    half_way = with_equal_steps(path, 0.5)
+    assert even.headings == pytest.approx(0)  # along the way, which is north
+    half_way = with_equal_steps(path, 0.5, look="given")
     assert np.degrees(half_way.headings[:3]) == pytest.approx([350, 0, 10], abs=1e-9)
     assert len(with_equal_steps(path, 2.5)) == 5 and len(with_equal_steps(path, 99)) == 2
-    with pytest.raises(InputError, match="step of 0"):
-        with_equal_steps(path, 0)
-    with pytest.raises(InputError, match="goes nowhere|leaves its first point"):
+
+
+def test_the_camera_turns_about_a_corner():
+    corner = make_path([[0, 0], [0, 8], [8, 8]], FRAME)
+    degrees = np.degrees(with_equal_steps(corner, 1.0, turn_m=4.0).headings)
+    # 1 m before the corner: from (0, 5) to (1, 8), so atan(1 / 3) to the right; at it from (0, 6) to (2, 8)
+    assert degrees[[0, 5, 6, 7, 8, 9, 10, 16]] == pytest.approx([0, 0, 0, 18.435, 45, 71.565, 90, 90], abs=1e-3)
+    back = with_equal_steps(make_path([[0, 0], [0, 8], [0, 0]], FRAME), 4.0)
+    assert np.degrees(back.headings) == pytest.approx([0, 0, 180, 180, 180])
+
+
+@pytest.mark.parametrize("arguments", [{"step_m": 0}, {"step_m": 1.0, "turn_m": 0.0}, {"step_m": 1, "look": "up"}],
+                         ids=["step", "turn", "look"])
+def test_equal_steps_refuse(arguments):
+    with pytest.raises(InputError, match="metres above 0"):
+        with_equal_steps(make_path([[0, 0], [0, 8]], FRAME), **arguments)
+    with pytest.raises(InputError, match="never leaves"):
         with_equal_steps(CameraPath(np.zeros((2, 2)), np.zeros(2)), 1.0)
 
 
