@@ -21,6 +21,8 @@ from rsnb.density.sampling import Steps, plane_distance, walls
 from rsnb.density.volume import DensityVolume, Rendered
 
 CIRCLES_A_PIXEL = 1.0
+NUMBERS_AT_A_TIME = 24576  # of an operation in the loops: from 32768 on all threads wait for each other at each one
+LEAST = 1e-12  # what is left of a ray is 0 below: numbers under 1e-38 take a hundred times as long
 
 
 def render_cylinder(volume: DensityVolume, positions: Tensor, bearings: Tensor, elevations: Tensor,
@@ -34,7 +36,7 @@ def render_cylinder(volume: DensityVolume, positions: Tensor, bearings: Tensor, 
         elevations: [H] float64, of the rows, radians above the horizon.
         steps: along the rays.
     """
-    pattern = _pattern(volume, positions, elevations, steps)
+    pattern = _pattern(volume, positions, elevations, steps, bearings.shape[1])
     around = torch.stack([torch.sin(bearings), torch.cos(bearings)], dim=-1)  # [B, W, 2]
     radii = torch.arange(pattern.circles, device=positions.device) * pattern.spacing
     places = positions[:, None, None, :2] + radii[:, None, None] * around[:, None]  # [B, R, W, 2]
@@ -60,20 +62,21 @@ def render_cylinder(volume: DensityVolume, positions: Tensor, bearings: Tensor, 
 
 
 class _Pattern(NamedTuple):
-    """The samples of all rows of all cameras: those that are the m-th of their row lie side by side, m = 0, 1, ...,
-    longest rows first, so that the rows that still go on are always the first ones.
+    """The samples of all rows of all cameras. Rows stand sorted by their number of samples, the longest first, and in
+    groups. Those samples of a group that are the m-th of their row lie side by side, m = 0, 1, ...: the rows that still
+    go on are always the first ones of the group.
 
     Attributes:
         rank: [B H], where the row b H + i stands.
-        sizes: how many rows have an m-th sample.
-        cells: [N, 4] int64 into the densities [B D R]; shares: [N, 4] float64 of each.
+        groups: of each, its rows and how many of them have an m-th sample, for each m.
+        cells: [N, 4] int64 into the densities [B D R]; shares: [N, 4] of each.
         ring: [N] int64 into the colours [B R], between which and the next the sample lies; way: [N, 1, 1] how far.
         t: [N, 1] distance, metres.
         circles, spacing: number of circles, metres between them; the first is the camera.
     """
 
     rank: Tensor
-    sizes: list[int]
+    groups: list[tuple[slice, list[int]]]
     cells: Tensor
     shares: Tensor
     ring: Tensor
@@ -83,7 +86,7 @@ class _Pattern(NamedTuple):
     spacing: float
 
 
-def _pattern(volume: DensityVolume, positions: Tensor, elevations: Tensor, steps: Steps) -> _Pattern:
+def _pattern(volume: DensityVolume, positions: Tensor, elevations: Tensor, steps: Steps, width: int) -> _Pattern:
     low, high = walls(volume)
     depth = volume.sigma.shape[1] + (volume.ground == "slab")
     outermost = float(torch.linalg.vector_norm(positions[:, :2].abs() + high[0], dim=-1).max())
@@ -100,11 +103,10 @@ def _pattern(volume: DensityVolume, positions: Tensor, elevations: Tensor, steps
     rank[order] = torch.arange(len(order), device=order.device)
     # the samples that count are in a row: the m-th one is that many after the first
     first = inside.to(torch.uint8).argmax(dim=1)[order]
-    longest = int(lengths[0])
-    m, place = torch.nonzero(torch.arange(longest, device=order.device)[:, None] < lengths, as_tuple=True)
+    at_a_time = len(order) if order.device.type != "cpu" else max(1, NUMBERS_AT_A_TIME // (3 * width))
+    groups, m, place = _groups(lengths, at_a_time)
     sample, row = first[place] + m, order[place]
     b, i = row // len(elevations), row % len(elevations)
-    sizes = torch.bincount(m, minlength=longest).tolist() if longest else []
     ring = r[i, sample] / spacing
     inner = ring.floor().clamp(max=circles - 2)
     level = z[b, i, sample] / volume.slice_m - 0.5
@@ -119,9 +121,22 @@ def _pattern(volume: DensityVolume, positions: Tensor, elevations: Tensor, steps
             cells.append((b * depth + slice_.long()) * circles + circle.long())
             shares.append(up * out)
     single = volume.sigma.dtype
-    return _Pattern(rank, sizes, torch.stack(cells, dim=1), torch.stack(shares, dim=1).to(single),
+    return _Pattern(rank, groups, torch.stack(cells, dim=1), torch.stack(shares, dim=1).to(single),
                     b * circles + inner.long(), (ring - inner)[:, None, None].to(single), t[sample, None].to(single),
                     circles, spacing)
+
+
+def _groups(lengths: Tensor, rows: int) -> tuple[list[tuple[slice, list[int]]], Tensor, Tensor]:
+    """Groups of so many rows, of descending lengths, and the number in its row and the row of all samples in order."""
+    count = torch.arange(int(lengths[0]), device=lengths.device)
+    m, place = torch.nonzero(count[:, None] < lengths, as_tuple=True)
+    order = torch.argsort(place // rows, stable=True)
+    groups = []
+    for start in range(0, len(lengths), rows):
+        part = lengths[start:start + rows].cpu()
+        sizes = (torch.arange(int(part[0]))[:, None] < part).sum(dim=1).tolist()
+        groups.append((slice(start, start + len(part)), sizes))
+    return groups, m[order], place[order]
 
 
 def _on_circles(volume: DensityVolume, places: Tensor) -> Tensor:
@@ -141,54 +156,57 @@ class _Composite(torch.autograd.Function):
     def forward(ctx, densities, colours, pattern, step):
         rows, width = len(pattern.rank), densities.shape[1]
         kept = F.embedding_bag(pattern.cells, densities, per_sample_weights=pattern.shares, mode="sum")
-        kept.mul_(-step).exp_()  # of each sample, [N, W]
+        F.threshold_(kept.mul_(-step).exp_(), LEAST, 0.0)  # of each sample, [N, W]
         before = torch.empty_like(kept)  # T
-        rgb, left = densities.new_zeros(rows, 3, width), densities.new_ones(rows, width)
-        distance = densities.new_zeros(rows, width)
+        sums = (densities.new_zeros(rows, 3, width), densities.new_ones(rows, width), densities.new_zeros(rows, width))
         start = 0
-        for size in pattern.sizes:
-            part = slice(start, start + size)
-            start += size
-            before[part] = left[:size]
-            left[:size] *= kept[part]
-            weights = before[part] - left[:size]
-            rgb[:size].addcmul_(weights[:, None], _colour(colours, pattern, part))
-            distance[:size].addcmul_(weights, pattern.t[part])
-        ctx.save_for_backward(kept, before, left, colours)
+        for group, sizes in pattern.groups:
+            rgb, left, distance = (part[group] for part in sums)
+            for size in sizes:
+                part = slice(start, start + size)
+                start += size
+                before[part] = left[:size]
+                F.threshold_(left[:size].mul_(kept[part]), LEAST, 0.0)
+                weights = before[part] - left[:size]
+                rgb[:size].addcmul_(weights[:, None], _colour(colours, pattern, part))
+                distance[:size].addcmul_(weights, pattern.t[part])
+        ctx.save_for_backward(kept, before, sums[1], colours)
         ctx.pattern, ctx.step, ctx.cells = pattern, step, len(densities)
-        return rgb, left, distance
+        return sums
 
     @staticmethod
     @once_differentiable
     def backward(ctx, to_rgb, to_left, to_distance):
         kept, before, left, colours = ctx.saved_tensors
         pattern = ctx.pattern
-        behind = left * to_left  # what all that lies behind a sample is worth
-        to_kept = torch.empty_like(kept)
+        to_tau = torch.empty_like(kept)
         to_colours = torch.zeros_like(colours) if ctx.needs_input_grad[1] else None
         start = len(kept)
-        for size in reversed(pattern.sizes):
-            part = slice(start - size, start)
-            start -= size
-            passed = before[part] * kept[part]
-            weights = before[part] - passed
-            worth = (to_rgb[:size] * _colour(colours, pattern, part)).sum(dim=1)
-            worth.addcmul_(to_distance[:size], pattern.t[part])
-            # d/d tau: the sample itself gains T_{k+1}, all behind it loses what it is worth
-            to_kept[part] = torch.addcmul(-behind[:size], passed, worth)
-            behind[:size].addcmul_(weights, worth)
-            if to_colours is not None:
-                share = weights[:, None] * to_rgb[:size]
-                way, ring = pattern.way[part], pattern.ring[part]
-                to_colours.index_add_(0, ring, share * (1 - way))
-                to_colours.index_add_(0, ring + 1, share * way)
-        return _back_to_cells(to_kept, pattern, ctx.step, ctx.cells), to_colours, None, None
+        for group, sizes in reversed(pattern.groups):
+            from_rgb, from_distance = to_rgb[group], to_distance[group]
+            behind = left[group] * to_left[group]  # what all that lies behind a sample is worth
+            for size in reversed(sizes):
+                part = slice(start - size, start)
+                start -= size
+                passed = before[part] * kept[part]
+                weights = before[part] - passed
+                worth = (from_rgb[:size] * _colour(colours, pattern, part)).sum(dim=1)
+                worth.addcmul_(from_distance[:size], pattern.t[part])
+                # the sample itself gains what passes it, all behind loses what it is worth
+                torch.mul(passed, worth, out=to_tau[part]).sub_(behind[:size])
+                behind[:size].addcmul_(weights, worth)
+                if to_colours is not None:
+                    share = weights[:, None] * from_rgb[:size]
+                    way, ring = pattern.way[part], pattern.ring[part]
+                    to_colours.index_add_(0, ring, share * (1 - way))
+                    to_colours.index_add_(0, ring + 1, share * way)
+        return _back_to_cells(to_tau, pattern, ctx.step, ctx.cells), to_colours, None, None
 
 
 def _colour(colours: Tensor, pattern: _Pattern, part: slice) -> Tensor:
     """[n, 3, W] of some samples."""
     ring = pattern.ring[part]
-    return torch.lerp(colours[ring], colours[ring + 1], pattern.way[part])
+    return torch.lerp(colours.index_select(0, ring), colours.index_select(0, ring + 1), pattern.way[part])
 
 
 def _back_to_cells(to_tau: Tensor, pattern: _Pattern, step: float, cells: int) -> Tensor:
