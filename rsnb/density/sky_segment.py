@@ -1,0 +1,215 @@
+"""Which pixels of a panorama are sky, for pictures that come without a mask. No network, nothing learned beforehand.
+
+Three kinds of evidence, in turn:
+
+1. what skies have in common: above the horizon, bright or blue, smooth;
+2. what the sky of this picture looks like: colours and texture of what was found so far against those of the rest, by
+   histograms that are fitted again in every round;
+3. the shape: from the top downwards, a column is sky until something ends it. The heights of the ends are found for all
+   columns at once, cyclically, by dynamic programming: they follow edges and seldom jump.
+
+At last single pixels may disagree with the shape where their evidence is strong (sky under an arch of trees, a lamp in
+front of the sky).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter, uniform_filter
+from torch import Tensor
+
+from rsnb.errors import InputError
+from rsnb.geometry.cameras import as_tensor
+
+BINS = 16
+LONGEST_ROW = 512
+
+
+@dataclass(frozen=True)
+class SkyOptions:
+    """Weights of the evidence; the defaults were chosen on the city and looked at on CVACT, CVUSA and Dayton pictures.
+
+    Attributes:
+        rounds: of fitting the picture's own colours.
+        prior: weight of what skies have in common once the picture's own colours are known.
+        edge: reward for an edge under the end of the sky.
+        jump: cost of one degree between the ends of two columns a degree apart, and where it stops growing, degrees.
+        shape: log odds that the shape adds to every pixel's own.
+        below: how far below the middle row sky may reach, radians (CVUSA's horizon lies some degrees below it).
+    """
+
+    rounds: int = 3
+    prior: float = 0.5
+    edge: float = 6.0
+    jump: tuple[float, float] = (1.0, 15.0)
+    shape: float = 3.0
+    below: float = math.radians(6.0)
+
+
+def segment_sky(panorama, vertical_fov: float = math.pi, options: SkyOptions = SkyOptions()) -> Tensor:
+    """The sky of panoramas, for `sky_histogram` and the opacity term.
+
+    Args:
+        panorama: [..., 3, H, W] in 0..1, full circle.
+        vertical_fov: from the top edge to the bottom edge, radians, centred on the horizon.
+        options: weights.
+
+    Returns:
+        bool [..., H, W], true = sky. Deterministic; it may be all false where trees or walls hide everything.
+
+    Raises:
+        InputError: not [..., 3, H, W], smaller than 8 x 16, NaN, samples outside 0..1, a field of view outside 0..pi.
+    """
+    panorama = as_tensor(panorama)
+    if panorama.ndim < 3 or panorama.shape[-3] != 3 or panorama.shape[-2] < 8 or panorama.shape[-1] < 16:
+        raise InputError(f"the panorama has shape {tuple(panorama.shape)}, expected [..., 3, H, W] of at least 8 x 16",
+                         where="segment_sky")
+    if not 0 < vertical_fov <= math.pi + 1e-9:
+        raise InputError(f"a vertical field of view of {vertical_fov} rad", where="vertical_fov",
+                         mend="Give radians above 0, up to pi (the whole sphere)")
+    pictures = panorama.detach().cpu().float().reshape(-1, 3, *panorama.shape[-2:])
+    if not torch.isfinite(pictures).all():
+        raise InputError("the panorama holds samples that are not finite", where="segment_sky", mend="Repair it")
+    if pictures.min() < -0.01 or pictures.max() > 1.01:
+        raise InputError(f"samples from {float(pictures.min()):g} to {float(pictures.max()):g}", where="segment_sky",
+                         mend="Give 0..1: divide 8-bit pictures by 255")
+    masks = [_segment(picture, vertical_fov, options) for picture in pictures]
+    return torch.stack(masks).reshape(*panorama.shape[:-3], *panorama.shape[-2:]).to(panorama.device)
+
+
+def sky_iou(found, truth) -> float:
+    """Intersection over union of two sky masks [..., H, W]; 1 where neither has sky.
+
+    Raises:
+        InputError: masks of different size.
+    """
+    found, truth = (torch.as_tensor(x).bool() for x in (found, truth))
+    if found.shape != truth.shape:
+        raise InputError(f"masks of shape {tuple(found.shape)} and {tuple(truth.shape)}", where="sky_iou",
+                         mend="Resize one of them, by nearest pixel")
+    union = int((found | truth).sum())
+    return int((found & truth).sum()) / union if union else 1.0
+
+
+def _segment(picture: Tensor, vertical_fov: float, options: SkyOptions) -> Tensor:
+    """bool [H, W] of one [3, H, W]; long rows are shortened first, as fine texture only costs time."""
+    rows, columns = picture.shape[-2:]
+    if columns > LONGEST_ROW:
+        small = (max(round(rows * LONGEST_ROW / columns), 8), LONGEST_ROW)
+        picture = torch.nn.functional.interpolate(picture[None], small, mode="area")[0]
+    image = picture.double().numpy()
+    degrees = math.degrees(vertical_fov) / image.shape[1], 360 / image.shape[2]  # a row, a column
+    elevation = (0.5 - (np.arange(image.shape[1]) + 0.5) / image.shape[1]) * vertical_fov
+    last = int((elevation > -options.below).sum())  # no sky from this row on
+    look = _Look.of(image, degrees)
+    prior = _common_evidence(look, elevation)
+    odds = prior
+    for round_ in range(options.rounds + 1):
+        end = _ends(odds[:last], look.edges[:last + 1], degrees, options)
+        shape = np.arange(image.shape[1])[:, None] < end
+        if round_ < options.rounds:
+            odds = options.prior * prior + _own_evidence(look, shape, elevation)
+    total = odds + options.shape * np.where(shape, 1.0, -1.0)
+    total[last:] = -1.0
+    total = gaussian_filter(np.clip(total, -8, 8), 0.7, mode=("nearest", "wrap"))
+    full = torch.nn.functional.interpolate(torch.from_numpy(total)[None, None], (rows, columns), mode="bilinear")
+    return full[0, 0] > 0
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What one sees of a picture: luma, blue - red, green - magenta, texture [H, W] each, and edges [H + 1, W]:
+    how much the two sides of a row's upper border differ."""
+
+    luma: np.ndarray
+    blue: np.ndarray
+    green: np.ndarray
+    texture: np.ndarray
+    edges: np.ndarray
+
+    @classmethod
+    def of(cls, image: np.ndarray, degrees: tuple[float, float]) -> _Look:
+        red, green, blue = image
+        luma = 0.299 * red + 0.587 * green + 0.114 * blue
+        window = [max(1, round(2.5 / d)) for d in degrees]  # 2.5 degrees
+        mode = ("nearest", "wrap")
+        fine = luma - gaussian_filter(luma, [1.0 / d for d in degrees], mode=mode)
+        # running sums leave a square a hair below 0
+        texture = np.sqrt(np.maximum(uniform_filter(fine**2, window, mode=mode), 0.0))
+        smooth = gaussian_filter(image, (0, 0.5, 0.7), mode=("nearest", "nearest", "wrap"))
+        step = np.abs(np.diff(smooth, axis=1)).max(axis=0)
+        edges = np.pad(step, ((1, 1), (0, 0)))
+        return cls(luma, blue - red, green - (red + blue) / 2, texture, edges)
+
+
+def _common_evidence(look: _Look, elevation: np.ndarray) -> np.ndarray:
+    """[H, W] log odds of sky from what skies have in common."""
+    bright = 8.0 * (look.luma - 0.45)
+    blue = 12.0 * look.blue
+    grass = -25.0 * np.clip(look.green - 0.01, 0, None)
+    rough = -60.0 * np.clip(look.texture - 0.015, 0, None)
+    high = 2.0 * np.clip(np.degrees(elevation) / 30.0, -1, 1)[:, None]
+    return np.clip(bright + blue + grass + rough + high - 0.5, -4, 4)
+
+
+def _own_evidence(look: _Look, shape: np.ndarray, elevation: np.ndarray) -> np.ndarray:
+    """[H, W] log odds of sky from the colours and textures inside and outside what was taken for sky."""
+    near = np.degrees(elevation)[:, None] > -25.0  # the road under the camera says little about what ends the sky
+    inside, outside = shape, ~shape & near
+    colour = _bins(look.luma, 0, 1), _bins(look.blue, -0.3, 0.5), _bins(look.green, -0.15, 0.2)
+    code = np.ravel_multi_index(colour, (BINS,) * 3)
+    odds = _log_ratio(code, inside, outside, (BINS,) * 3)
+    texture = _bins(np.log(look.texture + 1e-3), math.log(1e-3), math.log(0.2))
+    return np.clip(odds + _log_ratio(texture, inside, outside, (BINS,)), -6, 6)
+
+
+def _bins(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    return np.clip((values - low) / (high - low) * BINS, 0, BINS - 1).astype(int)
+
+
+def _log_ratio(code: np.ndarray, inside: np.ndarray, outside: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """[H, W] log of how much more frequent each pixel's bin is inside than outside."""
+    shares = []
+    for where in (inside, outside):
+        counts = np.bincount(code[where], minlength=math.prod(shape)).reshape(shape).astype(float)
+        counts = gaussian_filter(counts, 0.8, mode="nearest") + 0.02 * max(where.sum(), 1) / math.prod(shape)
+        shares.append(counts / counts.sum())
+    return np.log(shares[0] / shares[1]).ravel()[code]
+
+
+def _ends(odds: np.ndarray, edges: np.ndarray, degrees: tuple[float, float], options: SkyOptions) -> np.ndarray:
+    """[W] number of rows of sky in each column, 0..R, of log odds [R, W]: the cheapest closed line.
+
+    Args:
+        odds: of rows that may be sky.
+        edges: [R + 1, W] at the upper border of each row, and at the lower one of the last.
+        degrees: height and width of a pixel.
+        options: weights.
+    """
+    rows, columns = odds.shape
+    # what it costs to call the rows above the end sky, and not to call those below it sky, in units of a degree
+    gain = np.concatenate([np.zeros((1, columns)), np.cumsum(odds, axis=0)]) * degrees[0]
+    cost = -gain - options.edge * np.clip(edges, 0, 0.3) / 0.3
+    cost[0] += options.edge / 4
+    slope = options.jump[0] * degrees[0] / degrees[1]
+    most = options.jump[0] * options.jump[1] / degrees[1]
+    lead = columns // 2  # once round and a half: where the line closes is forgotten by then
+    order = np.arange(-lead, columns + lead) % columns
+    ramp = slope * np.arange(rows + 1)
+    totals = np.empty((len(order), rows + 1))
+    totals[0] = cost[:, order[0]]
+    for i, column in enumerate(order[1:], start=1):
+        before = totals[i - 1]
+        down = np.minimum.accumulate(before - ramp) + ramp
+        up = np.minimum.accumulate((before + ramp)[::-1])[::-1] - ramp
+        totals[i] = cost[:, column] + np.minimum(np.minimum(down, up), before.min() + most)
+    path = np.empty(len(order), int)
+    path[-1] = totals[-1].argmin()
+    for i in range(len(order) - 2, -1, -1):
+        jump = np.minimum(np.abs(ramp - ramp[path[i + 1]]), most)
+        path[i] = (totals[i] + jump).argmin()
+    return path[lead:lead + columns]
