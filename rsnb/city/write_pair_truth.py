@@ -79,12 +79,14 @@ def write_places(folder: Path, ids: Sequence[str], sites: Sequence[Site], option
              "offset_m": (s.position[:2] - s.tile_centre).tolist(), "street_heading_deg": math.degrees(s.heading) % 360,
              "ground_m": s.ground_m, "district": list(s.district), "buildings": list(s.buildings)}
             for i, s in zip(ids, sites, strict=True)]
+    places = {f"{i}-{j}": {"left_out": n, "of": of} for (i, j), (n, of) in left_out.items()}
     about = {"crs": GEOREFERENCE.crs, "origin": GEOREFERENCE.origin, "tile_extent_m": options.tile_extent_m,
              "camera_height_m": options.camera_height_m, "panorama_heading_deg": 0.0,
              "vertical_fov_deg": 360.0 * options.panorama[0] / options.panorama[1],
              "ceiling_m": options.ceiling_m if options.slices else None, "slices": options.slices,
              "tallest_m": options.tallest_m,
-             "places_left_out_as_too_tall": {f"{i}-{j}": {"left_out": n, "of": of} for (i, j), (n, of) in left_out.items()}}
+             "places_left_out_as_too_tall": places,
+             "classes": {c.id: c.name for c in CLASSES}}
     write_text(folder / "pairs.json", json.dumps(about | {"pairs": rows}, indent=1) + "\n")
     if views:
         table = {"unit": "m", "axes": "east, north of the tile's centre, up from the ground under the pair's camera",
