@@ -25,7 +25,7 @@ _SIZES = {
     "small": {"width": 24, "slices": 24, "depth": 3},
     "full": {"kind": "published", "width": 32, "slices": 64, "depth": 4, "head": "relu", "unit_m": 15.0},
 }
-_HEAD_SCALE = 0.1  # of the softplus head's first weights: a fresh volume is nearly even
+_HEAD_SPREAD = 0.1  # of the first logits, against a plain layer's: a fresh volume is nearly even
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class DensityNetOptions:
         head: "softplus", or "relu" as published.
         initial_density: about what the untrained softplus head gives everywhere, 1 / m; a ray of 20 m through 0.01
             has an opacity of 0.18.
+        gain: factor before the softplus: the way from nearly empty to opaque is long, and an optimiser that takes
+            steps of one size walks it that many times faster. 1 = plain.
         unit_m: metres in which the head counts: density = head / unit_m. Half the tile's side for the published
             numbers (15 m CVACT, 27.5 m CVUSA); the height of a slice makes 1 an optical depth of 1 a slice.
 
@@ -55,13 +57,14 @@ class DensityNetOptions:
     blocks: int = 6
     head: Literal["softplus", "relu"] = "softplus"
     initial_density: float = 0.01
+    gain: float = 10.0
     unit_m: float = 1.0
 
     def __post_init__(self):
         if self.kind not in ("unet", "published") or self.head not in ("softplus", "relu"):
             raise InputError(f"kind is {self.kind!r} and head {self.head!r}", where="DensityNetOptions",
                              mend='Use kind="unet" or "published", and head="softplus" or "relu"')
-        for name in ("width", "slices", "depth", "initial_density", "unit_m"):
+        for name in ("width", "slices", "depth", "initial_density", "gain", "unit_m"):
             value = getattr(self, name)
             if not 0 < value < math.inf:
                 raise InputError(f"{name} is {value!r}", where="DensityNetOptions", mend="Give a number above 0")
@@ -93,8 +96,8 @@ class DensityNet(nn.Module):
             last = self.trunk.last
         if options.head == "softplus":
             with torch.no_grad():
-                last.weight.mul_(_HEAD_SCALE)
-                last.bias.fill_(math.log(math.expm1(options.initial_density * options.unit_m)))
+                last.weight.mul_(_HEAD_SPREAD / options.gain)
+                last.bias.fill_(math.log(math.expm1(options.initial_density * options.unit_m)) / options.gain)
 
     def forward(self, tile: Tensor) -> Tensor:
         """Density [B, D, S, S], 1 / m, >= 0, slice 0 lowest, of tiles [B, 3, S, S] in 0..1 of any size S.
@@ -105,4 +108,5 @@ class DensityNet(nn.Module):
         if tile.ndim != 4 or tile.shape[1] != 3:
             raise InputError(f"the tile has shape {tuple(tile.shape)}, expected [B, 3, S, S]", where="DensityNet")
         x = self.trunk(tile if self.options.kind == "published" else 2 * tile - 1)
-        return (F.relu(x) if self.options.head == "relu" else F.softplus(x)) / self.options.unit_m
+        x = F.relu(x) if self.options.head == "relu" else F.softplus(self.options.gain * x)
+        return x / self.options.unit_m

@@ -96,8 +96,8 @@ def test_files_that_are_no_vgg19(tmp_path):
 def test_other_faults():
     with pytest.raises(InputError, match="no trunk 'squeeze'"):
         PerceptualTerm("squeeze")
-    with pytest.raises(InputError, match="no weights for 'squeeze'"):
-        trunk_weights("squeeze")
+    with pytest.raises(InputError, match="resnet"):
+        trunk_weights("resnet")
     try:
         term = PerceptualTerm("alex")
     except InputError as error:
