@@ -162,10 +162,7 @@ def calibration_curve(height_m: np.ndarray, correlation: np.ndarray, marks: Mapp
     ax = axes[0, 0]
     if len(lines) > 1:
         ax.plot(height_m, lines.T, color=PALETTE["baseline"], lw=0.9, alpha=0.7)
-        for name, line in zip(names, lines, strict=False):
-            peak = int(np.nanargmax(line)) if np.isfinite(line).any() else 0
-            ax.annotate(name, (height_m[peak], line[peak]), xytext=(0, 2), textcoords="offset points", ha="center",
-                        fontsize=8, color=MUTED)
+        _name_ends(ax, height_m, lines[: len(names)], names)
     pixels = "" if metres_a_pixel is None else f" = {height_m[best] / metres_a_pixel:.1f} tile pixels"
     label = f"mean of {len(lines)} pairs" if len(lines) > 1 else "correlation"
     ax.plot(height_m, mean, color=PALETTE["ours"], lw=2.4, label=label)
@@ -180,3 +177,15 @@ def calibration_curve(height_m: np.ndarray, correlation: np.ndarray, marks: Mapp
         above = ax.secondary_xaxis("top", functions=(lambda m: m / metres_a_pixel, lambda px: px * metres_a_pixel))
         above.set_xlabel("tile pixels")
     return fig
+
+
+def _name_ends(ax, x: np.ndarray, lines: np.ndarray, names: Sequence[str]) -> None:
+    """Names right of where lines end, in their order, at least a line of text apart."""
+    ends = [(float(line[np.isfinite(line)][-1]), name) for line, name in zip(lines, names, strict=True)
+            if np.isfinite(line).any()]
+    if not ends:
+        return
+    middle = np.mean([end for end, _ in ends])
+    for rank, (_, name) in enumerate(sorted(ends)):
+        ax.annotate(name, (1.0, middle), xycoords=("axes fraction", "data"), fontsize=8, color=MUTED, va="center",
+                    xytext=(5, 10 * (rank - (len(ends) - 1) / 2)), textcoords="offset points", annotation_clip=False)

@@ -117,4 +117,5 @@ def _light(sigma: np.ndarray, slice_m: float, pixel_m: float, turn_deg: float) -
         rows, columns = np.arange(side) + down, np.arange(side) + right
         inside = ((rows >= 0) & (rows < side))[:, None] & ((columns >= 0) & (columns < side))
         beside += sigma[:, np.clip(rows, 0, side - 1)][:, :, np.clip(columns, 0, side - 1)] * inside
-    return 0.45 + 0.35 * np.exp(-above * slice_m) + 0.2 * np.exp(-beside * pixel_m)
+    from_above = np.exp(-above * slice_m)
+    return 0.45 + 0.55 * from_above + 0.2 * (1 - from_above) * np.exp(-beside * pixel_m)
