@@ -119,10 +119,11 @@ def score_view(opacity, depth, truth: ViewTruth, frame: TileFrame) -> dict[str, 
     Returns:
         "opacity/iou" (of opacity >= 0.5 and not sky), "opacity/l1", "opacity/bce", "opacity/ece" (expected calibration
         error of the opacity as a probability, 10 equal bins), each also with "/inside"; "skyline/mean", "/median",
-        "/p90" of the absolute and "/bias" of the signed elevation error (found - true) over all columns, degrees;
-        "depth/abs_rel", "/rmse" (metres), "/delta_1" (max ratio below 1.25) and "/missed" on true hits, as
-        `metrics.depth_errors` defines them, and the same with "/above" (rays above the horizon), "/inside" and
-        "/inside_above" behind; "depth/false_hits" (share of the true sky that has a depth).
+        "/p90" of the absolute and "/bias" of the signed elevation error (found - true) over all columns, degrees, and
+        with "/inside" over those whose true skyline is inside; "depth/abs_rel", "/rmse" (metres), "/delta_1" (max ratio
+        below 1.25) and "/missed" on true hits, as `metrics.depth_errors` defines them, "/rmse_all" (missed ones count
+        with all of their true depth, as if found at 0), and the same with "/above" (rays above the horizon), "/inside"
+        and "/inside_above" behind; "depth/false_hits" (share of the true sky that has a depth).
 
     Raises:
         InputError: other shapes, or an opacity or depth that is NaN.
@@ -140,8 +141,8 @@ def score_view(opacity, depth, truth: ViewTruth, frame: TileFrame) -> dict[str, 
         scores |= {f"opacity/{key}{name}": value for key, value in _opacity(opacity, ~truth.sky, pixels).items()}
     for name, pixels in (("", counts), ("/above", above), ("/inside", inside), ("/inside_above", inside & above)):
         scores |= {f"depth/{key}{name}": value for key, value in _depth(depth, truth.depth, pixels & counts).items()}
-    scores["depth/false_hits"] = _mean(np.isfinite(depth), counts & ~np.isfinite(truth.depth))
-    return scores | _skyline(opacity >= HIT, ~truth.sky, truth)
+    scores["depth/false_hits"] = _mean(np.isfinite(depth), counts & truth.sky)
+    return scores | _skyline(opacity >= HIT, truth, inside)
 
 
 def pool_views(scored: Sequence[dict[str, PerTile]]) -> dict[str, PerTile]:
@@ -210,24 +211,28 @@ def _depth(found: np.ndarray, true: np.ndarray, pixels: np.ndarray) -> dict[str,
     return {
         "abs_rel": _mean(np.abs(f - t) / t, both),
         "rmse": PerTile(_mean((f - t) ** 2, both).sums, root_ratio),
+        "rmse_all": PerTile(_mean(np.where(both, f - t, np.where(scored, true, 0)) ** 2, scored).sums, root_ratio),
         "delta_1": _mean(both & (np.maximum(f / t, t / f) < 1.25), scored),
         "missed": _mean(~np.isfinite(found), scored),
     }
 
 
-def _skyline(hit: np.ndarray, solid: np.ndarray, truth: ViewTruth) -> dict[str, PerTile]:
+def _skyline(hit: np.ndarray, truth: ViewTruth, inside: np.ndarray) -> dict[str, PerTile]:
     """Elevation of the upper edge of the highest pixel of each column that is not sky; all sky: the lower border."""
     rows = hit.shape[1]
-    tops = [np.where(x.any(axis=1), x.argmax(axis=1), rows) for x in (hit, solid)]
-    error = (tops[1] - tops[0]) * math.degrees(truth.vertical_fov) / rows  # rows count downwards
-    error = np.where(truth.there[:, None], error, np.nan)
-    there = np.broadcast_to(truth.there[:, None], error.shape)
-    each = {"median": 50, "p90": 90}
-    return {
-        "skyline/mean": _mean(np.abs(np.nan_to_num(error)), there),
-        "skyline/bias": _mean(np.nan_to_num(error), there),
-    } | {f"skyline/{name}": PerTile.of_values(np.percentile(np.abs(error), share, axis=1))
-         for name, share in each.items()}
+    found, true = (np.where(x.any(axis=1), x.argmax(axis=1), rows) for x in (hit, ~truth.sky))
+    error = (true - found) * math.degrees(truth.vertical_fov) / rows  # rows count downwards
+    all_columns = np.broadcast_to(truth.there[:, None], error.shape)
+    of_top = np.take_along_axis(inside, np.minimum(true, rows - 1)[:, None], axis=1)[:, 0]
+    scores = {}
+    for suffix, columns in (("", all_columns), ("/inside", all_columns & of_top)):
+        scores[f"skyline/mean{suffix}"] = _mean(np.abs(error), columns)
+        scores[f"skyline/bias{suffix}"] = _mean(error, columns)
+        for name, share in (("median", 50), ("p90", 90)):
+            scores[f"skyline/{name}{suffix}"] = PerTile.of_values(
+                [np.percentile(np.abs(e[c]), share) if c.any() else np.nan
+                 for e, c in zip(error, columns, strict=True)])
+    return scores
 
 
 def _sum(values: np.ndarray) -> np.ndarray:

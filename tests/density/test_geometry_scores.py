@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from rsnb.density.geometry_scores import (
     mass_scores,
     occupancy_scores,
     score_geometry,
+    truths_of,
 )
 from rsnb.density.heights import volume_from_heights
 from rsnb.density.panorama_scores import ViewTruth
@@ -188,6 +190,24 @@ def test_a_wrong_volume_scores_worse_where_it_is_wrong(spoil):
         assert got["centre/skyline/mean"] > right["centre/skyline/mean"] + 1
     if spoil == "mirrored":
         assert got["mass/floater"] > 0.01 and got["centre/depth/false_hits"] > 0.01
+
+
+def test_what_a_reader_gives_becomes_truth():
+    views = [box_view([0.0, 0.0, EYE]), box_view([-2.0, 5.0, EYE]), box_view([4.5, 4.0, EYE])]
+    visible = box_heights() > 0
+    pairs = SimpleNamespace(
+        heights=box_heights(), top_visible=visible, occupancy=box_occupied(), camera=views[0].position,
+        depth=views[0].depth, sky=views[0].sky, vertical_fov=math.pi,
+        views=np.stack([view.position for view in views[1:]], axis=1),
+        view_depth=np.stack([view.depth for view in views[1:]], axis=1),
+        view_sky=np.stack([view.sky for view in views[1:]], axis=1))
+    surface, centre, others = truths_of(pairs)
+    assert surface.visible is not None and len(others) == 2 and (others[1].position == views[2].position).all()
+    found, wanted = (values(score_geometry(box_volume(), s, c, o)) for s, c, o in (
+        (surface, centre, others), (SurfaceTruth(box_heights(), visible, box_occupied()), views[0], views[1:])))
+    assert found == pytest.approx(wanted, nan_ok=True)
+    alone = truths_of(SimpleNamespace(**vars(pairs) | {"views": None, "occupancy": None, "top_visible": None}))
+    assert alone[2] == () and alone[0].occupied is None and alone[0].visible is None
 
 
 def test_several_tiles_are_pooled_and_keep_their_rows():

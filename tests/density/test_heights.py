@@ -14,6 +14,7 @@ from rsnb.density.heights import (
     height_map,
     occupancy,
     optical_depth_above,
+    published_heights,
     volume_from_heights,
 )
 from rsnb.density.volume import DensityVolume, TileFrame
@@ -140,6 +141,22 @@ def test_heights_become_a_solid_and_come_back(slices):
         assert torch.equal(occupancy(solid)[0, 1:], (heights >= centres)[1:])
     assert (height_map(volume_from_heights(torch.full((1, 4, 4), 99.0), torch.zeros(1, 3, 4, 4), frame, 6),
                        "median") > 11.5).all()  # clipped to the ceiling
+
+
+def test_heights_as_published_are_coarse():
+    """A 2.5 m box on a plane, rays of 8 m in steps of 0.5 m, each sample at the end of its step."""
+    columns = np.zeros((16, 8))
+    columns[[5, 6, 9, 10], :5] = 1000
+    box = volume(columns)
+    found = published_heights(box, samples=16)[0]
+    assert (found[0].abs() < 1e-5).all()  # the plane is met where it is, not at a sample
+    # the first sample with density is the one at 2.5 m: 0.5 m below the last free one
+    assert found[1, 1].item() == pytest.approx(2.5, abs=1e-5)
+    fine = published_heights(box, samples=800)[0]
+    assert fine[1, 1].item() == pytest.approx(height_map(box)[0, 1, 1].item(), abs=0.02)
+    # what is transparent looks high: half of the light of a thin fog ends nowhere above a ground that is not there
+    fog = volume(np.full((1, 8), math.log(2) / 4), ground="none")
+    assert published_heights(fog, samples=800).item() > 8 - 0.5 * 8 > height_map(fog).item()
 
 
 def test_what_cannot_be_a_height_is_said():

@@ -56,6 +56,12 @@ def test_skyline_by_column():
     # rows of a field of view of 60 degrees are 10 degrees high
     narrow = score(hit.astype(float), np.where(hit, 3.0, np.inf), truth(depth, vertical_fov=math.pi / 3))
     assert narrow["skyline/mean"] == pytest.approx(10)
+    # a wall 30 m away is none of the tile's: column 2 with its 30 degrees no longer counts
+    depth[1:3, 2] = 30.0
+    beyond = score(hit.astype(float), np.where(hit, 3.0, np.inf), truth(depth))
+    assert beyond["skyline/mean"] == pytest.approx(30) and beyond["skyline/mean/inside"] == pytest.approx((60 + 30) / 3)
+    assert beyond["skyline/bias/inside"] == pytest.approx((60 - 30) / 3)
+    assert beyond["skyline/median/inside"] == pytest.approx(30)
     empty = score(np.zeros((ROWS, COLUMNS)), np.full((ROWS, COLUMNS), np.inf), truth(depth))
     assert empty["skyline/bias"] == pytest.approx(-(90 * 3 + 150) / 4)  # down to the nadir
 
@@ -96,6 +102,10 @@ def test_depth_as_the_metrics_room_defines_it():
     assert got["depth/false_hits"] == pytest.approx(depth_errors(found, true)["false_hits"])
     missed = score(np.zeros(true.shape), np.full(true.shape, np.inf), truth(true))
     assert missed["depth/missed"] == 1 and math.isnan(missed["depth/rmse"])
+    there = np.isfinite(true)
+    assert missed["depth/rmse_all"] == pytest.approx(math.sqrt((true[there] ** 2).mean()))
+    error = np.where(np.isfinite(found), found - np.where(there, true, 0), true)[there]
+    assert got["depth/rmse_all"] == pytest.approx(math.sqrt((error**2).mean()))
 
 
 def test_surfaces_beyond_the_tile_are_left_out_of_inside():
