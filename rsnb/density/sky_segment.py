@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter, uniform_filter
+from scipy.ndimage import gaussian_filter, label, minimum_filter, uniform_filter
 from torch import Tensor
 
 from rsnb.errors import InputError
@@ -39,6 +39,7 @@ class SkyOptions:
         edge: reward for an edge under the end of the sky.
         jump: cost of one degree between the ends of two columns a degree apart, and where it stops growing, degrees.
         shape: log odds that the shape adds to every pixel's own.
+        local: weight of the colours right beside a pixel, log odds for a difference of 1.
         below: how far below the middle row sky may reach, radians (CVUSA's horizon lies some degrees below it).
     """
 
@@ -47,6 +48,7 @@ class SkyOptions:
     edge: float = 6.0
     jump: tuple[float, float] = (1.0, 15.0)
     shape: float = 3.0
+    local: float = 20.0
     below: float = math.radians(6.0)
 
 
@@ -114,10 +116,31 @@ def _segment(picture: Tensor, vertical_fov: float, options: SkyOptions) -> Tenso
         if round_ < options.rounds:
             odds = options.prior * prior + _own_evidence(look, shape, elevation)
     total = odds + options.shape * np.where(shape, 1.0, -1.0)
+    for _ in range(options.rounds):
+        total[last:] = -8.0
+        total = total + _local_evidence(image, total > 0, degrees, options.local)
     total[last:] = -1.0
     total = gaussian_filter(np.clip(total, -8, 8), 0.7, mode=("nearest", "wrap"))
+    rows_below = np.arange(image.shape[1])[:, None] >= last
+    rows_below[0] = True  # trees may hang into the picture
+    sky = _joined(total > 0, shape)
+    sky = ~_joined(~sky, np.broadcast_to(rows_below, sky.shape))
+    total = np.where(sky, np.abs(total), -np.abs(total))
     full = torch.nn.functional.interpolate(torch.from_numpy(total)[None, None], (rows, columns), mode="bilinear")
     return full[0, 0] > 0
+
+
+def _joined(mask: np.ndarray, body: np.ndarray) -> np.ndarray:
+    """The parts of a mask [H, W] that touch a body [H, W]: a white wall looks like sky but is not joined to it, a
+    cloud looks like a wall but stands on no ground."""
+    parts, count = label(mask, structure=np.ones((3, 3)))
+    seam = np.stack([parts[:, 0], parts[:, -1]])
+    touching = np.zeros(count + 1, bool)
+    touching[np.unique(parts[mask & body])] = True
+    for left, right in seam.T[(seam > 0).all(axis=0)]:
+        touching[[left, right]] = touching[left] | touching[right]
+    touching[0] = False
+    return touching[parts]
 
 
 @dataclass(frozen=True)
@@ -140,6 +163,8 @@ class _Look:
         fine = luma - gaussian_filter(luma, [1.0 / d for d in degrees], mode=mode)
         # running sums leave a square a hair below 0
         texture = np.sqrt(np.maximum(uniform_filter(fine**2, window, mode=mode), 0.0))
+        # the smoother side counts: a window that overlaps a tree must not make the sky beside it rough
+        texture = minimum_filter(texture, window, mode=mode)
         smooth = gaussian_filter(image, (0, 0.5, 0.7), mode=("nearest", "nearest", "wrap"))
         step = np.abs(np.diff(smooth, axis=1)).max(axis=0)
         edges = np.pad(step, ((1, 1), (0, 0)))
@@ -165,6 +190,21 @@ def _own_evidence(look: _Look, shape: np.ndarray, elevation: np.ndarray) -> np.n
     odds = _log_ratio(code, inside, outside, (BINS,) * 3)
     texture = _bins(np.log(look.texture + 1e-3), math.log(1e-3), math.log(0.2))
     return np.clip(odds + _log_ratio(texture, inside, outside, (BINS,)), -6, 6)
+
+
+def _local_evidence(image: np.ndarray, mask: np.ndarray, degrees: tuple[float, float], gain: float) -> np.ndarray:
+    """[H, W] log odds of sky where a pixel is nearer to the colour of the sky beside it than to that of the rest beside
+    it: the bright haze at the horizon and the rim round a tree differ from the sky as a whole."""
+    sigma = (0, 2.0 / degrees[0], 2.0 / degrees[1])
+    mode = ("nearest", "nearest", "wrap")
+    distance = []
+    for where in (mask, ~mask):
+        weight = gaussian_filter(where[None].astype(float), sigma, mode=mode) + 1e-6
+        mean = gaussian_filter(image * where, sigma, mode=mode) / weight
+        # nothing of this kind near: as far away as can be
+        distance.append(np.where(weight[0] > 0.02, np.linalg.norm(image - mean, axis=0), 1.0))
+    alone = np.maximum(*distance) >= 1.0
+    return np.where(alone, 0.0, gain * np.clip(distance[1] - distance[0], -0.2, 0.2))
 
 
 def _bins(values: np.ndarray, low: float, high: float) -> np.ndarray:
