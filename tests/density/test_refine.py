@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
+from rsnb.density import layers
 from rsnb.density.illumination import IlluminationEncoder, IlluminationOptions
 from rsnb.density.net import DensityNet, DensityNetOptions
 from rsnb.density.refine import RefineNet, RefineNetOptions
@@ -16,7 +18,9 @@ def count(module):
     return sum(p.numel() for p in module.parameters())
 
 
-def test_the_published_generator_has_its_parameters():
+def test_the_published_generator_has_its_parameters_and_products(monkeypatch):
+    # spectral norm adds no parameter, and its power iterations are slow where there are no numbers
+    monkeypatch.setattr(layers.parametrizations, "spectral_norm", lambda module: module)
     with torch.device("meta"):
         refine = RefineNet(RefineNetOptions.of_size("full"))
         illumination = IlluminationEncoder(IlluminationOptions.of_size("full"))
@@ -24,10 +28,18 @@ def test_the_published_generator_has_its_parameters():
     # a convolution a -> b of k x k has a b k^2 + b, its norm 2 b; one slope for each of five PReLUs; the style's layer
     down = [(5, 64, 7), (64, 128, 3), (128, 256, 3), (256, 512, 3), (512, 1024, 3)]
     up = [(1024, 384, 3), (384, 384, 3), (384, 384, 3), (384, 64, 3)]
-    layers = sum(a * b * k * k + 3 * b for a, b, k in [*down, *[(1024, 1024, 3)] * 18, *up])
-    assert count(refine) == layers + 64 * 3 * 49 + 3 + 5 + 257 * 4 * 384
+    expected = sum(a * b * k * k + 3 * b for a, b, k in [*down, *[(1024, 1024, 3)] * 18, *up])
+    assert count(refine) == expected + 64 * 3 * 49 + 3 + 5 + 257 * 4 * 384
     assert round(count(refine) / 1e6, 1) == 183.0
     assert round((count(refine) + count(illumination) + count(density)) / 1e6, 1) == 215.2
+    products = {}
+    for net, inputs in ((density, ((1, 3, 256, 256),)), (refine, ((1, 5, 128, 512), (1, 256)))):
+        for convolution in (m for m in net.modules() if isinstance(m, nn.Conv2d)):
+            convolution.register_forward_hook(lambda m, args, out, net=net: products.update(
+                {net: products.get(net, 0) + out.numel() * m.in_channels * m.kernel_size[0] ** 2}))
+        with torch.no_grad():
+            net.eval()(*(torch.empty(shape, device="meta") for shape in inputs))
+    assert [round(number / 1e9, 1) for number in products.values()] == [20.2, 95.3]
 
 
 @pytest.mark.parametrize("kind", ["unet", "published"])
@@ -74,7 +86,7 @@ def test_the_style_modulates_the_second_and_third_upsampling_alone(kind):
     net = RefineNet(RefineNetOptions(kind=kind, width=4, depth=4, blocks=1, style_width=6, residual=False)).eval()
     assert net.trunk.modulation.steps == [1, 2]
     if kind == "unet":
-        torch.nn.init.normal_(net.trunk.last.weight)
+        nn.init.normal_(net.trunk.last.weight)
     maps = {}
     for step, up in enumerate(net.trunk.ups):
         up.register_forward_hook(lambda module, args, out, step=step: maps.setdefault(step, []).append(out))
@@ -85,8 +97,8 @@ def test_the_style_modulates_the_second_and_third_upsampling_alone(kind):
         assert same == [True, False, False, False]
         assert float((pictures[0] - pictures[1]).abs().max()) > 1e-3
         # factors and offsets of 0 are no modulation
-        torch.nn.init.zeros_(net.trunk.modulation.linear.weight)
-        torch.nn.init.zeros_(net.trunk.modulation.linear.bias)
+        nn.init.zeros_(net.trunk.modulation.linear.weight)
+        nn.init.zeros_(net.trunk.modulation.linear.bias)
         assert torch.equal(net(features, torch.ones(1, 6)), pictures[2])
     assert all(0 <= float(p.min()) and float(p.max()) <= 1 for p in pictures)
 
@@ -96,7 +108,7 @@ def test_modulation_by_hand():
     torch.manual_seed(0)
     net = RefineNet(RefineNetOptions(width=4, depth=2, style_width=3))
     up, linear = net.trunk.ups[1], net.trunk.modulation.linear
-    torch.nn.init.zeros_(linear.weight)
+    nn.init.zeros_(linear.weight)
     with torch.no_grad():
         linear.bias.copy_(torch.tensor([1.0] * 4 + [-0.5] * 4))
         modulation = net.trunk.modulation(torch.rand(1, 3))[1]
