@@ -3,7 +3,8 @@
 All columns of a panorama share one pattern: sample k of row i lies at radius r = t cos(lat) and height z + t sin(lat),
 whatever the bearing. So the slices are first resampled on circles about the camera, one spoke a column, and then whole
 columns at a time between circles and slices. Samples outside the walls, above the ceiling and below the ground are
-never made. The first step smooths a little, as circles lie a pixel of the volume apart: compare with `march_torch`.
+never made. The first step smooths a little, as circles lie half a pixel of the volume apart: on a volume of thin walls
+the opacity differs by 0.0003 and the distance by 1 cm from `march_torch`, on the mean.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from rsnb.density.march_torch import colour_at
 from rsnb.density.sampling import Steps, plane_distance, walls
 from rsnb.density.volume import DensityVolume, Rendered
 
-CIRCLES_A_PIXEL = 1.0
+CIRCLES_A_PIXEL = 2.0  # of the volume; with 1 gradients are off by some 20 %, with 2 by some 3 %
 NUMBERS_AT_A_TIME = 24576  # of an operation in the loops: from 32768 on all threads wait for each other at each one
 LEAST = 1e-12  # what is left of a ray is 0 below: numbers under 1e-38 take a hundred times as long
 
@@ -92,8 +93,7 @@ def _pattern(volume: DensityVolume, positions: Tensor, elevations: Tensor, steps
     outermost = float(torch.linalg.vector_norm(positions[:, :2].abs() + high[0], dim=-1).max())
     spacing = volume.frame.extent_m / volume.sigma.shape[-1] / CIRCLES_A_PIXEL
     circles = math.ceil(outermost / spacing) + 2
-    k = torch.arange(steps.count, device=positions.device)
-    t = (k + steps.offset) * steps.size
+    t = steps.distances(torch.arange(steps.count, device=positions.device))
     r = t * torch.cos(elevations)[:, None]  # [H, K]
     z = positions[:, 2, None, None] + t * torch.sin(elevations)[:, None]  # [B, H, K]
     inside = (z <= high[2]) & (z > 0 if volume.ground == "plane" else z >= low[2]) & (r <= outermost)
@@ -146,7 +146,7 @@ def _on_circles(volume: DensityVolume, places: Tensor) -> Tensor:
     if volume.edges == "fade":
         return F.grid_sample(slices, grid, padding_mode="zeros", align_corners=False).flatten(0, 2)
     inside = (grid.abs() <= 1).all(dim=-1)[:, None]
-    return (F.grid_sample(slices, grid, padding_mode="border", align_corners=False) * inside).flatten(0, 2)
+    return F.grid_sample(slices, grid, padding_mode="border", align_corners=False).mul_(inside).flatten(0, 2)
 
 
 class _Composite(torch.autograd.Function):

@@ -35,7 +35,7 @@ def _piece(volume: DensityVolume, slices: Tensor, origins: Tensor, directions: T
     first, end = int(span.first.min()), max(int(span.end.max()), int(span.first.min()) + 1)
     k = torch.arange(first, end, device=slices.device)
     counts = (k[:, None] >= span.first[:, None]) & (k[:, None] < span.end[:, None])  # [B or 1, K, N]
-    t = ((k + steps.offset) * steps.size)[:, None]
+    t = steps.distances(k)[:, None]
     places = origins[:, None] + directions[:, None] * t[..., None]  # [B or 1, K, N, 3]
     sigma = density_at(volume, slices, places) * counts
     colour = colour_at(volume, places[..., :2])

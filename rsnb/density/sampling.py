@@ -30,6 +30,10 @@ class Steps(NamedTuple):
         length = length_m if options.length_m is None else options.length_m
         return cls(length / options.samples, 0.5 if options.placement == "middle" else 1.0, options.samples)
 
+    def distances(self, k: Tensor) -> Tensor:
+        """Of samples k [...], metres, float64."""
+        return (k.double() + self.offset) * self.size
+
 
 class Spans(NamedTuple):
     """Which samples of each ray count, and where it meets the ground.
