@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -141,8 +142,9 @@ class Difference(Interval):
     share_above: float | None = None
 
 
+@lru_cache(maxsize=2)  # a table asks for the same draws for each of its scores
 def tile_counts(tiles: int, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
-    """[R, N] float64: how often each of N tiles is in each of R sets of N, drawn with replacement.
+    """[R, N] float64, not to be written to: how often each of N tiles is in each of R sets of N, with replacement.
 
     Raises:
         InputError: no tiles or no resamples.
@@ -150,7 +152,9 @@ def tile_counts(tiles: int, resamples: int = RESAMPLES, seed: int = 0) -> np.nda
     if tiles < 1 or resamples < 1:
         raise InputError(f"{resamples} resamples of {tiles} tiles", where="bootstrap", mend="Give at least one of both")
     draws = np.random.default_rng(seed).multinomial(tiles, np.full(tiles, 1 / tiles), size=resamples)
-    return draws.astype(np.float64)
+    counts = draws.astype(np.float64)
+    counts.flags.writeable = False
+    return counts
 
 
 def interval(score: PerTile, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
