@@ -38,24 +38,27 @@ def oblique_view(sigma, tile, extent_m: float, ceiling_m: float, turn_deg: float
     view = _Rays(u.ravel(), v.ravel(), np.radians(turn_deg), np.radians(tilt_deg), extent_m)
     depth, side, _ = sigma.shape
     slice_m = ceiling_m / depth
-    light = _light(sigma, slice_m, extent_m / side, turn_deg)
-    parts = max(1, round(slice_m * np.cos(np.radians(tilt_deg)) / pixel))  # a step of at most a pixel up the screen
+    light, coarse = _light(sigma, slice_m, extent_m / side, turn_deg), _coarse(tile, side)
+    parts = max(1, round(slice_m * np.cos(np.radians(tilt_deg)) / (1.5 * pixel)))  # small steps up the screen
+    step = slice_m / parts / np.sin(np.radians(tilt_deg))  # metres along the ray
     picture, clear = np.zeros((3, u.size), np.float32), np.ones(u.size, np.float32)
-    for z in (np.arange(depth * parts)[::-1] + 0.5) * slice_m / parts:
+    rays = np.arange(u.size)
+    for count, z in enumerate((np.arange(depth * parts)[::-1] + 0.5) * slice_m / parts):
         k = min(int(z / slice_m), depth - 1)
+        if count % 8 == 0:
+            rays = np.flatnonzero(clear > CLEAR)
         if not sigma[k].any():
             continue
-        rays = np.flatnonzero(clear > CLEAR)
-        rays, row, column = view.cells(rays, z, side)
-        through = sigma[k, row, column] * (slice_m / parts / np.sin(np.radians(tilt_deg)))
-        hit = through > 1e-4
-        rays, row, column = rays[hit], row[hit], column[hit]
-        weight = clear[rays] * -np.expm1(-through[hit])
-        picture[:, rays] += weight * light[k, row, column] * _colour(tile, row, column, side)
-        clear[rays] -= weight
-    rays, row, column = view.cells(np.arange(u.size), 0.0, side)
-    shade = light[0, row, column] * np.exp(-sigma[0, row, column] * slice_m)
-    picture[:, rays] += clear[rays] * np.maximum(shade, 0.45) * view.texels(tile, rays)
+        some, cell = view.cells(rays, z, side)
+        dense = sigma[k].ravel()[cell] * step
+        hit = dense > 1e-4
+        some, cell = some[hit], cell[hit]
+        weight = clear[some] * -np.expm1(-dense[hit])
+        picture[:, some] += weight * (light[k].ravel() * coarse)[:, cell]
+        clear[some] -= weight
+    rays, cell = view.cells(np.arange(u.size), 0.0, side)
+    shade = np.maximum((light[0] * np.exp(-sigma[0] * slice_m)).ravel()[cell], 0.45)
+    picture[:, rays] += clear[rays] * shade * tile.reshape(3, -1)[:, view.cells(rays, 0.0, tile.shape[-1])[1]]
     clear[rays] = 0
     picture += clear
     return picture.reshape(3, height, width), (left, right, bottom, top)
@@ -75,35 +78,28 @@ def box_corners(extent_m: float, ceiling_m: float) -> np.ndarray:
 
 
 class _Rays:
-    """Where the rays of the picture's pixels cross a height."""
+    """Where the rays of the picture's pixels cross a height: row and column as shares 0..1 of the tile."""
 
     def __init__(self, u, v, turn: float, tilt: float, extent_m: float):
-        self.u, self.v, self.turn, self.tilt, self.extent_m = u, v, turn, tilt, extent_m
+        ahead = v / np.sin(tilt)
+        x, y = u * np.cos(turn) + ahead * np.sin(turn), ahead * np.cos(turn) - u * np.sin(turn)
+        self.row, self.column = (0.5 - y / extent_m).astype(np.float32), (0.5 + x / extent_m).astype(np.float32)
+        lean = np.cos(tilt) / np.sin(tilt) / extent_m  # what is higher is seen farther up, so it lies nearer
+        self.lean_row, self.lean_column = np.float32(lean * np.cos(turn)), np.float32(-lean * np.sin(turn))
 
-    def places(self, rays: np.ndarray, z: float) -> np.ndarray:
-        """[2, N] row and column as shares 0..1 of the tile."""
-        ahead = (self.v[rays] - z * np.cos(self.tilt)) / np.sin(self.tilt)
-        x = self.u[rays] * np.cos(self.turn) + ahead * np.sin(self.turn)
-        y = -self.u[rays] * np.sin(self.turn) + ahead * np.cos(self.turn)
-        return np.stack([0.5 - y / self.extent_m, 0.5 + x / self.extent_m])
-
-    def cells(self, rays: np.ndarray, z: float, side: int):
-        """(rays that are over the tile at that height, row, column)."""
-        places = self.places(rays, z)
-        inside = ((places >= 0) & (places < 1)).all(axis=0)
-        row, column = np.minimum((places[:, inside] * side).astype(int), side - 1)
-        return rays[inside], row, column
-
-    def texels(self, tile: np.ndarray, rays: np.ndarray) -> np.ndarray:
-        """[3, N] colours of the tile at its own resolution on the ground."""
-        row, column = np.clip((self.places(rays, 0.0) * tile.shape[-1]).astype(int), 0, tile.shape[-1] - 1)
-        return tile[:, row, column]
+    def cells(self, rays: np.ndarray, z: float, side: int) -> tuple[np.ndarray, np.ndarray]:
+        """(those of the rays that are over the tile at that height, their cells on a grid of `side`)."""
+        row = self.row[rays] + self.lean_row * np.float32(z)
+        column = self.column[rays] + self.lean_column * np.float32(z)
+        inside = (row >= 0) & (row < 1) & (column >= 0) & (column < 1)
+        row, column = (np.minimum((share[inside] * side).astype(np.int32), side - 1) for share in (row, column))
+        return rays[inside], row * side + column
 
 
-def _colour(tile: np.ndarray, row: np.ndarray, column: np.ndarray, side: int) -> np.ndarray:
-    """[3, N] colours of the tile in the middle of cells of a grid of `side`."""
-    size = tile.shape[-1]
-    return tile[:, ((row + 0.5) * size / side).astype(int), ((column + 0.5) * size / side).astype(int)]
+def _coarse(tile: np.ndarray, side: int) -> np.ndarray:
+    """[3, side x side] colours of the tile in the middle of the cells of a grid."""
+    at = ((np.arange(side) + 0.5) * tile.shape[-1] / side).astype(int)
+    return tile[:, at][:, :, at].reshape(3, -1)
 
 
 def _light(sigma: np.ndarray, slice_m: float, pixel_m: float, turn_deg: float) -> np.ndarray:
