@@ -78,7 +78,7 @@ def test_gradients(ground, edges):
                       RenderOptions(12, 20.0, backend="torch"))
         return found.rgb, found.opacity, found.distance
 
-    assert torch.autograd.gradcheck(pictures, leaves)
+    assert torch.autograd.gradcheck(pictures, leaves, fast_mode=True)
 
 
 def test_opaque_density_far_behind_leaves_what_lies_before_it_alone():
