@@ -38,6 +38,7 @@ from rsnb.geometry.georeference import model_to_lonlat, transform
 from rsnb.products.images import write_jpeg, write_label_png, write_png
 
 _ID_LETTERS = np.array(list(string.ascii_letters + string.digits + "-_"))
+_MAT_HEADER = b"MATLAB 5.0 MAT-file, written by rsnb.city"
 _THREADS = 8  # at most: each holds the pictures of one pair
 
 
@@ -163,6 +164,8 @@ def write_act_data(path: Path, ids: list[str], splits: list[str], utm: np.ndarra
               "valSetAll": {"valNum": float(len(rows["all"])), "valInd": rows["all"]}}
     with atomic_path(path) as temporary:
         savemat(temporary, values, oned_as="column")
+        with open(temporary, "rb+") as file:  # scipy writes the time of day here: equal options, equal bytes
+            file.write(_MAT_HEADER.ljust(116))
 
 
 def _write_pictures(folder: Path, layout: Layout, pair_id: str, site: Site, pictures: PairPictures) -> None:

@@ -88,7 +88,8 @@ def read_pair_truth(root: str | Path, ids: Sequence[str] | None = None) -> PairT
 
     Args:
         root: of the data set (the folder that holds `truth`).
-        ids: which pairs, in this order; None = all of them in the order of pairs.json.
+        ids: which pairs, in this order; None = all of them in the order of pairs.json, then without what only those of
+            val and test have.
 
     Raises:
         InputError: there is no truth here, a pair that it does not know, a file that is missing or broken, or pairs of
@@ -97,15 +98,17 @@ def read_pair_truth(root: str | Path, ids: Sequence[str] | None = None) -> PairT
     folder = require_folder(root) / "truth"
     about = _read_json(folder / "pairs.json")
     rows = {row["id"]: row for row in about["pairs"]}
-    ids = tuple(rows) if ids is None else tuple(ids)
+    everything = ids is None
+    ids = tuple(rows) if everything else tuple(ids)
     unknown = [i for i in ids if i not in rows]
     if unknown or not ids:
         what = f"it does not know pair {unknown[0]!r}" if unknown else "no pair is asked for"
         raise InputError(what, where=folder / "pairs.json", mend="Give ids of the same data set")
     rows = [rows[i] for i in ids]
     height = float(about["camera_height_m"])
-    seen = _stacked(folder / "visible", ids, ".png", _read_png)
-    occupied = _stacked(folder / "occupancy", ids, ".npz", lambda path: _read_npz(path)["occupancy"].astype(bool))
+    some = () if everything and any(row["split"] == "train" for row in rows) else ids
+    seen = _stacked(folder / "visible", some, ".png", _read_png)
+    occupied = _stacked(folder / "occupancy", some, ".npz", lambda path: _read_npz(path)["occupancy"].astype(bool))
     positions = _read_json(folder / "views.json")["positions"] if (folder / "views.json").is_file() else {}
     return PairTruth(
         ids, *(_required(folder / name, ids, suffix, read) for name, suffix, read in (
@@ -113,7 +116,7 @@ def read_pair_truth(root: str | Path, ids: Sequence[str] | None = None) -> PairT
         np.array([[*row["offset_m"], height] for row in rows]), math.radians(float(about["vertical_fov_deg"])),
         float(about["tile_extent_m"]), height, {int(k): v for k, v in about.get("classes", {}).items()},
         None if seen is None else seen > 0, None if seen is None else seen > 1, occupied,
-        None if occupied is None else float(about["ceiling_m"]), **_views(folder, ids, positions))
+        None if occupied is None else float(about["ceiling_m"]), **_views(folder, some, positions))
 
 
 def _views(folder: Path, ids: tuple[str, ...], positions: Mapping[str, list]) -> dict[str, np.ndarray]:

@@ -1,0 +1,219 @@
+"""Which places go into which list, and the truth beside the pairs: judged by the mesh and by what was written."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rsnb.city.options import BUILDING
+from rsnb.city.pair_options import PairsOptions
+from rsnb.city.pair_sites import Places, choose_sites, refuse_common_ground
+from rsnb.city.truth import top_surface
+from rsnb.city.write_pairs import write_pairs
+from rsnb.data.crossview.cvact import audit, read_cvact
+from rsnb.data.crossview.pair_truth import read_pair_truth
+from rsnb.errors import InputError
+
+EVALUATED = PairsOptions("cvact_aligned", train=3, val=3, test=2, tile_px=48, tile_extent_m=48.0,
+                         panorama_size=(32, 64), supersample=1, tallest_m=24.0, slices=40, ceiling_m=20.0,
+                         off_centre=2, off_centre_m=9.0, tile_offset_m=4.0,
+                         districts={"train": ((0, 0),), "val": ((1, 0),), "test": ((2, 2),)})
+
+
+class MovedDistrict:
+    """A district so many metres further east, under another index."""
+
+    def __init__(self, first, east, index):
+        from rsnb.mesh import RayScene
+
+        self.first, self.east, self.index = first, np.array([east, 0.0, 0.0]), index
+        self.mesh = replace(first.mesh, vertices=first.mesh.vertices + self.east)
+        self.scene = RayScene(self.mesh)
+        x0, y0, x1, y1 = first.bounds
+        self.bounds = (x0 + east, y0, x1 + east, y1)
+
+    def terrain(self, x, y):
+        return self.first.terrain(x - self.east[0], y)
+
+    def street_path(self, *args, **kwargs):
+        path = self.first.street_path(*args, **kwargs)
+        return replace(path, position=path.position + self.east)
+
+
+@pytest.fixture(scope="module")
+def three(district):
+    """The same district three times, 2 km apart: building others takes long."""
+    return [district(), MovedDistrict(district(), 2000.0, (1, 0)), MovedDistrict(district(), 4000.0, (2, 2))]
+
+
+@pytest.fixture(scope="module")
+def written(three, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lists")
+    write_pairs(folder, EVALUATED, three, threads=2)
+    return folder
+
+
+def places_of(folder):
+    return json.loads((folder / "truth/pairs.json").read_text())
+
+
+def test_each_list_comes_from_its_districts_and_low_places(written, three):
+    about = places_of(written)
+    assert {(r["split"], tuple(r["district"])) for r in about["pairs"]} == {
+        ("train", (0, 0)), ("val", (1, 0)), ("test", (2, 2))}
+    index = read_cvact(written)
+    assert {k: len(v) for k, v in index.splits.items()} == {"train": 3, "val": 3, "test": 5} and audit(written).ok
+    truth = read_pair_truth(written)
+    assert truth.heights.max() <= 24.0
+    by_index = {d.index: d for d in three}
+    for key, counts in about["places_left_out_as_too_tall"].items():
+        # Again with one ray a metre, straight from the mesh, for 40 places: none above the limit is kept.
+        city = by_index[tuple(map(int, key.split("-")))]
+        places = Places(city, EVALUATED)
+        assert 0 < counts["left_out"] < counts["of"] and counts["of"] - counts["left_out"] == len(places.stations)
+        steps = np.arange(-24.0, 24.5)
+        for x, y, z in places.stations.position[::len(places.stations) // 40 + 1]:
+            assert np.nanmax(top_surface(city.scene, x + steps, (y + steps)[:, None])[0]) - (z - 2.5) <= 24.0
+
+
+def test_number_of_threads_changes_no_byte(written, three, tmp_path):
+    write_pairs(tmp_path, EVALUATED, three, threads=1)
+    files = sorted(p.relative_to(written) for p in written.rglob("*") if p.is_file())
+    assert len(files) == 1 + 8 * 6 + 2 + 5 * 3
+    assert all((written / f).read_bytes() == (tmp_path / f).read_bytes() for f in files)
+
+
+def test_no_building_of_one_list_is_in_tiles_of_another(district):
+    city = district()
+    options = PairsOptions("cvact_aligned", train=30, val=15, test=15, tile_extent_m=48.0)
+    sites = choose_sites(Places(city, options), options.wanted, np.random.default_rng(0))
+    refuse_common_ground(sites, 48.0)
+    shown = {split: set() for split in options.wanted}
+    steps = (np.arange(49) - 24) / 49 * 48.0
+    for site in sites:
+        _, prim = top_surface(city.scene, site.tile_centre[0] + steps, site.tile_centre[1] + steps[:, None])
+        prim = prim[prim >= 0]
+        ids = set(city.mesh.face_object[prim[city.mesh.face_class[prim] == BUILDING]].tolist())
+        assert ids <= set(site.buildings)  # as rays see it: never more than the hulls say
+        shown[site.split] |= ids
+    assert all(len(ids) > 8 for ids in shown.values())
+    assert not (shown["train"] & shown["val"] | shown["train"] & shown["test"] | shown["val"] & shown["test"])
+    # Were the later lists not told what the earlier ones show, they would show some of it again.
+    blind = replace(sites[0], split="val", tile_centre=sites[0].tile_centre + (60.0, 0.0))
+    with pytest.raises(AssertionError, match="both show building|overlap"):
+        refuse_common_ground([*sites, blind], 48.0)
+    with pytest.raises(AssertionError, match="overlap"):
+        refuse_common_ground([sites[0], replace(sites[0], split="test", buildings=())], 48.0)
+
+
+def test_truth_depths_lie_on_truth_heights(written):
+    ids = read_cvact(written).split("test").ids
+    truth = read_pair_truth(written, ids)
+    assert truth.occupancy.shape == (5, 40, 48, 48) and truth.ceiling_m == 20.0 and truth.views.shape == (5, 2, 3)
+    rows, columns = truth.depth.shape[1:]
+    pitch = (0.5 - (np.arange(rows) + 0.5) / rows) * np.pi
+    bearing = ((np.arange(columns) + 0.5) / columns - 0.5) * 2 * np.pi
+    rays = np.stack(np.broadcast_arrays(np.cos(pitch)[:, None] * np.sin(bearing),
+                                        np.cos(pitch)[:, None] * np.cos(bearing), np.sin(pitch)[:, None]), -1)
+
+    def share(i, eye, depth, shift=(0.0, 0.0, 0.0)):
+        """Of the surface points of a panorama that lie in the tile: how many are at most as high as the tile there
+        (its cells' middles, or those around), and how many on level ground have its height."""
+        points = (np.where(np.isfinite(depth), depth, 1e6)[..., None] * rays + eye + shift).reshape(-1, 3)
+        cell = np.stack([24.0 - points[:, 1], points[:, 0] + 24.0], axis=-1)
+        within = ((cell > 1) & (cell < 47)).all(axis=1)
+        (row, column), z = np.floor(cell[within]).astype(int).T, points[within, 2]
+        around = np.stack([truth.heights[i, row + a, column + b] for a in (-1, 0, 1) for b in (-1, 0, 1)])
+        level = np.ptp(around, axis=0) < 0.2
+        return np.mean(z < around.max(axis=0) + 0.15), np.mean(np.abs(z - around[4])[level] < 0.15), level.sum()
+
+    for i in range(len(truth)):
+        cameras = [(truth.camera[i], truth.depth[i]), *zip(truth.views[i], truth.view_depth[i], strict=True)]
+        for eye, depth in cameras:
+            below, on, count = share(i, eye, depth)
+            assert below > 0.97 and on > 0.97 and count > 100
+        eye, depth = cameras[1]
+        assert share(i, eye, depth, (0.0, 0.0, 0.5))[1] < 0.2  # and a wrong camera would be noticed
+        assert np.array_equal(truth.sky[i], np.asarray(Image.open(
+            written / f"pano_sky_mask/{ids[i]}_grdView.png").convert("L")) > 127)
+        assert np.linalg.norm(truth.views[i, :, :2] - truth.camera[i, :2], axis=1).max() <= 9.0
+        # What a picture of the view shows as sky is what its depth does not hit.
+        assert np.array_equal(truth.view_sky[i], np.isinf(truth.view_depth[i]) & (np.arange(rows)[:, None] < 16))
+    # Cells seen have points of the panorama in them; a column's uppermost full voxel is where the height says.
+    assert 0.2 < truth.visible.mean() < 0.99 and (truth.visible | ~truth.top_visible).all()
+    roof = (truth.classes == BUILDING) & (truth.heights > 2) & (truth.heights < 20)
+    uppermost = np.where(truth.occupancy.any(1), 40 - truth.occupancy[:, ::-1].argmax(1), 0) * 0.5
+    assert np.median(np.abs(uppermost - truth.heights)[roof]) <= 0.25
+
+
+def test_pairs_of_training_bring_no_more_than_heights_classes_and_depth(written):
+    index = read_cvact(written)
+    truth = read_pair_truth(written, index.split("train").ids)
+    assert truth.heights.shape == (3, 48, 48) and truth.depth.shape == (3, 32, 64)
+    assert truth.occupancy is truth.visible is truth.views is truth.view_depth is truth.ceiling_m is None
+    assert truth.class_names[BUILDING] == "building"
+    with pytest.raises(InputError, match="others have"):
+        read_pair_truth(written, [index.split("train").ids[0], index.split("val").ids[0]])
+
+
+@pytest.mark.parametrize(("districts", "what"), [
+    ({"train": ((0, 0),)}, "8 val pairs are asked for"), ({"train": ((0, 0),), "val": ((0, 0),)}, "named twice"),
+    ({"train": ((0, 0),), "validation": ((0, 1),)}, "no list 'validation'"), ({"train": ((0, 7),)}, "no district"),
+    (((0, 0), (1, 0)), "district index 0"), ("train", "districts is 'train'"),
+], ids=["no val", "twice", "unknown list", "no such district", "not nested", "text"])
+def test_impossible_districts_are_refused_at_once(districts, what):
+    with pytest.raises(InputError, match=what):
+        PairsOptions(districts=districts)
+
+
+def test_groups_in_order_mean_the_same_as_named_ones():
+    a = PairsOptions("cvact", test=2, districts=(((0, 0), (0, 1)), ((1, 0),), ((2, 0),)))
+    assert a == PairsOptions("cvact", test=2, districts={"val": [[1, 0]], "test": [(2, 0)],
+                                                         "train": [(0, 0), (0, 1)]})
+    assert list(a.lists_of_districts.items()) == [((0, 0), ("train",)), ((0, 1), ("train",)), ((1, 0), ("val",)),
+                                                  ((2, 0), ("test",))]
+
+
+def test_a_district_without_room_leaves_its_share_to_the_next(three, monkeypatch):
+    from rsnb.city import write_pairs as module
+
+    options = replace(EVALUATED, tallest_m=None, train=30, test=0,
+                      districts={"train": ((0, 0), (1, 0)), "val": ((2, 2),)})
+    first = Places.stations.func
+
+    def few(self):
+        found = first(self)
+        return found.subset(slice(0, 8)) if self.district.index == (0, 0) else found
+
+    monkeypatch.setattr(Places, "stations", property(few))
+    counts = {places.district.index: len(sites) for places, sites in module._sites_by_district(options, three)}
+    assert counts == {(0, 0): 8, (1, 0): 22, (2, 2): 3}
+
+
+def test_no_room_at_all_says_what_would_help(three):
+    from rsnb.city import write_pairs as module
+
+    options = replace(EVALUATED, train=100_000)
+    with pytest.raises(InputError, match=r"room for \d+.*more districts.*tallest_m"):
+        list(module._sites_by_district(options, three))
+
+
+def test_one_picture_may_be_finer_than_the_other(district, tmp_path):
+    rgb = {}
+    for name, options in {"same": {}, "finer tile": {"tile_supersample": 3},
+                          "finer panorama": {"panorama_supersample": 3}}.items():
+        folder = Path(tmp_path / name)
+        folder.mkdir()
+        write_pairs(folder, PairsOptions("cvact_aligned", train=1, val=1, tile_px=24, panorama_size=(16, 32),
+                                         supersample=1, **options), [district()])
+        rgb[name] = [np.asarray(Image.open(p)) for d in ("satview_correct", "streetview")
+                     for p in sorted((folder / d).iterdir())]
+    same = {name: [bool(np.array_equal(a, b)) for a, b in zip(rgb["same"], pictures, strict=True)]
+            for name, pictures in rgb.items()}
+    assert same == {"same": [True] * 4, "finer tile": [False, False, True, True],
+                    "finer panorama": [True, True, False, False]}
