@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from rsnb.errors import InputError
 from rsnb.products.density_volume import TileVolume
-from rsnb.products.images import to_uint8, write_png
+from rsnb.products.images import to_uint8, write_float_tiff, write_png
 from rsnb.products.track_video import NOTHING, cubehelix
 from rsnb.products.video import write_video
 
@@ -138,6 +138,46 @@ def write_path_frames(folder: str | Path, frames: Iterable[tuple[np.ndarray, np.
         colours = distance_rgb(np.asarray(depth), options.near_m, options.far_m)
         for name, picture in (("panorama", np.asarray(rgb)), ("depth", colours), ("map", ground)):
             written.append(write_png(folder / f"{name}_{index:04d}.png", picture))
+    return written
+
+
+def write_panoramas(folder: str | Path, name: str, views: Mapping[str, np.ndarray], near_m: float = 2.0,
+                    far_m: float = 40.0) -> list[Path]:
+    """Write all panoramas and maps of one place, a file each: <name>_<kind>.png, and .tif for what is in metres.
+
+    Args:
+        folder: what else lies there stays.
+        name: of the place.
+        views: {kind: array}: [3, H, W] in 0..1 is a picture; [H, W] with a kind that names depth, distance or height is
+            metres: float32 TIFF beside the PNG in colours; any other [H, W] is a share 0..1, grey.
+        near_m, far_m: of the depth colours; heights run from 0 to far_m / 4, low dark.
+
+    Returns:
+        The paths.
+
+    Raises:
+        InputError: an array of another shape, or a name or kind that is no file name; nothing is written then.
+    """
+    views = {kind: np.asarray(view.detach().cpu() if hasattr(view, "detach") else view) for kind, view in views.items()}
+    for kind, view in views.items():
+        if view.ndim not in (2, 3) or (view.ndim == 3 and view.shape[0] != 3):
+            raise InputError(f"{kind} has shape {view.shape}", where=name, mend="Give [3, H, W] or [H, W]")
+        if not all(part and set(part).isdisjoint("/\\:\0") for part in (name, kind)):
+            raise InputError(f"{name!r} and {kind!r} are no part of a file name", where="write_panoramas",
+                             mend="Leave out slashes and colons")
+    folder, written = Path(folder), []
+    for kind, view in views.items():
+        stem = f"{name}_{kind.replace(' ', '_')}"
+        metres = view.ndim == 2 and any(word in kind for word in ("depth", "distance", "height"))
+        if metres:
+            written.append(write_float_tiff(folder / f"{stem}.tif", view, {"quantity": kind, "unit": "m"}))
+        if "height" in kind and metres:
+            picture = np.moveaxis(_TABLE[(np.clip(np.nan_to_num(view) / (far_m / 4), 0, 1) * 255).astype(int)], -1, 0)
+        elif metres:
+            picture = distance_rgb(view, near_m, far_m)
+        else:
+            picture = np.nan_to_num(view if view.ndim == 3 else np.broadcast_to(view, (3, *view.shape)))
+        written.append(write_png(folder / f"{stem}.png", picture))
     return written
 
 

@@ -67,8 +67,8 @@ def volume_figure(sigma, tile, extent_m: float, ceiling_m: float, look: VolumeLo
     traces = [_ground(go, tile, extent_m)]
     vertices, faces = coarse_surface(as_array(sigma), extent_m, ceiling_m, look)
     if len(faces):
-        traces.append(_mesh(go, vertices, faces, vertexcolor=_hex(tile_colours(vertices, tile, extent_m)),
-                            lighting={"ambient": 0.55, "diffuse": 0.6, "specular": 0.0, "fresnel": 0.0}))
+        rgb = tile_colours(vertices[faces].mean(axis=1), tile, extent_m) * _shade(vertices, faces)[:, None]
+        traces.append(_mesh(go, vertices, faces, rgb))
     corners = box_corners(extent_m, ceiling_m)
     edges = corners[[0, 1, 2, 3, 0, 4, 5, 6, 7, 4]]
     traces.append(go.Scatter3d(**dict(zip("xyz", edges.astype(np.float32).T, strict=True)), mode="lines",
@@ -81,7 +81,8 @@ def volume_figure(sigma, tile, extent_m: float, ceiling_m: float, look: VolumeLo
                          scene=dict(aspectmode="data", bgcolor="white"))
     turn = np.radians(look.turn_deg)
     figure.update_scenes(xaxis_visible=False, yaxis_visible=False, zaxis_visible=False,
-                         camera_eye=dict(x=-1.25 * np.sin(turn), y=-1.25 * np.cos(turn), z=0.95))
+                         camera_eye=dict(x=-1.6 * np.sin(turn), y=-1.6 * np.cos(turn), z=1.25),
+                         camera_center=dict(x=0, y=0, z=-0.15))
     return figure
 
 
@@ -114,10 +115,21 @@ def _blocks(share: np.ndarray, size: tuple[int, int, int]) -> np.ndarray:
     return np.add.reduceat(flat, edges[:-1], axis=0) / np.diff(edges)[:, None, None]
 
 
-def _mesh(go, vertices: np.ndarray, faces: np.ndarray, **more):
+def _shade(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """[F] 0.5..1: most light on what looks up, then on what looks west and south."""
+    a, b, c = (vertices[faces[:, corner]] for corner in range(3))
+    normal = np.cross(b - a, c - a)
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+    return 0.5 + 0.5 * np.clip(normal @ [-0.45, -0.25, 1.0], 0, 1)
+
+
+def _mesh(go, vertices: np.ndarray, faces: np.ndarray, rgb: np.ndarray):
+    """A mesh with a colour [F, 3] a face, drawn as it is: plotly's own light leaves level roofs dark."""
+    colours = [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in (np.clip(rgb, 0, 1) * 255 + 0.5).astype(int)]
     return go.Mesh3d(**dict(zip("xyz", np.round(vertices, 2).astype(np.float32).T, strict=True)),
                      **dict(zip("ijk", faces.astype(np.uint16 if len(vertices) < 65536 else np.uint32).T, strict=True)),
-                     hoverinfo="skip", flatshading=True, **more)
+                     facecolor=colours, hoverinfo="skip", flatshading=True,
+                     lighting={"ambient": 1.0, "diffuse": 0.0, "specular": 0.0, "fresnel": 0.0})
 
 
 def _ground(go, tile: np.ndarray, extent_m: float):
@@ -129,12 +141,7 @@ def _ground(go, tile: np.ndarray, extent_m: float):
     first = (np.arange(size)[:, None] * (size + 1) + np.arange(size)).ravel()
     corners = np.stack([first, first + size + 1, first + size + 2, first + 1], axis=1)
     return _mesh(go, np.stack([x.ravel(), y.ravel(), np.zeros(x.size)], axis=1),
-                 corners[:, [0, 1, 2, 0, 2, 3]].reshape(-1, 3), facecolor=_hex(colours.repeat(2, axis=0)),
-                 lighting={"ambient": 1.0, "diffuse": 0.0, "specular": 0.0, "fresnel": 0.0})
-
-
-def _hex(rgb: np.ndarray) -> list[str]:
-    return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in (np.clip(rgb, 0, 1) * 255 + 0.5).astype(int)]
+                 corners[:, [0, 1, 2, 0, 2, 3]].reshape(-1, 3), colours.repeat(2, axis=0))
 
 
 def volume_picture(sigma, tile, extent_m: float, ceiling_m: float, look: VolumeLook | None = None,

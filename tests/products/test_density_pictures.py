@@ -3,6 +3,7 @@
 import av
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from rsnb.errors import InputError
@@ -11,6 +12,7 @@ from rsnb.products.density_pictures import (
     distance_rgb,
     film_frames,
     map_with_camera,
+    write_panoramas,
     write_path_film,
     write_path_frames,
     write_slices,
@@ -115,6 +117,31 @@ def test_frames_as_pictures_have_distinct_names(tmp_path):
     assert (tmp_path / "mine.txt").exists() and len(list(tmp_path.iterdir())) == 10
     with pytest.raises(InputError, match="more frames than the 3 points"):
         write_path_frames(tmp_path, frames(4), TILE, 32.0, WAY)
+
+
+def test_everything_of_a_place_has_its_own_file(tmp_path):
+    depth = np.array([[2.0, 8.0], [32.0, np.inf]])
+    views = {"true": np.full((3, 2, 2), 0.2), "opacity": np.array([[0, 1.0], [0.5, 0.5]]), "true depth": depth,
+             "height": np.array([[0.0, 20.0]] * 2)}
+    written = write_panoramas(tmp_path, "case 4", views, 2.0, 32.0)
+    assert [p.name for p in written] == ["case 4_true.png", "case 4_opacity.png", "case 4_true_depth.tif",
+                                         "case 4_true_depth.png", "case 4_height.tif", "case 4_height.png"]
+    assert np.array_equal(tifffile.imread(written[2]), depth.astype(np.float32))
+    shown = np.asarray(Image.open(written[3]), float) / 255
+    assert shown == pytest.approx(np.moveaxis(distance_rgb(depth, 2.0, 32.0), 0, -1), abs=0.003)
+    assert np.asarray(Image.open(written[1]))[:, :, 0].tolist() == [[0, 255], [128, 128]]
+    low, high = np.asarray(Image.open(written[5]), float)[0].mean(axis=1)
+    assert low < 40 and high > 200
+
+
+@pytest.mark.parametrize(("name", "views", "message"), [
+    ("a", {"true": np.zeros((3, 2, 2)), "opacity": np.zeros((1, 1, 2, 2))}, r"opacity has shape \(1, 1, 2, 2\)"),
+    ("../a", {"true": np.zeros((3, 2, 2))}, "no part of a file name"),
+], ids=["shape", "name"])
+def test_bad_views_leave_nothing(tmp_path, name, views, message):
+    with pytest.raises(InputError, match=message):
+        write_panoramas(tmp_path / "out", name, views)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("given", "message"), [

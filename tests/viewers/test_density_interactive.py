@@ -101,7 +101,12 @@ def test_the_surface_in_plotly_is_closed_and_in_metres():
     mesh = trimesh.Trimesh(vertices, faces.astype(int), process=False)
     assert mesh.is_watertight and mesh.volume > 0
     assert mesh.bounds == pytest.approx(np.array([[2, 2, 0], [6, 6, 6]]), abs=0.01)
-    assert len(surface.vertexcolor) == len(vertices)
+    seen = np.array([[int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)] for colour in surface.facecolor])
+    level = np.abs(mesh.face_normals[:, 2] - 1) < 1e-6
+    inside = level & (np.abs(mesh.triangles_center[:, 0] - 4) < 1.2) & (np.abs(mesh.triangles_center[:, 1] - 4) < 1.2)
+    assert inside.any() and (seen[inside] == [1, 0, 0]).all()  # the roof in full light
+    walls = (mesh.face_normals[:, 0] > 0.999) & (np.abs(mesh.triangles_center[:, 1] - 4) < 1.2)
+    assert walls.any() and seen[walls, 0] == pytest.approx(0.5, abs=0.26) and seen[walls, 0].max() < 0.6
     assert len(ground.i) == len(ground.facecolor) == 2 * 16 * 16
     first = np.array([ground.x[ground.i[0]], ground.y[ground.i[0]]])
     assert first.tolist() == [-8, 8]  # row 0, column 0 is the north-western corner
