@@ -87,7 +87,8 @@ def write_places(folder: Path, ids: Sequence[str], sites: Sequence[Site], option
              "tallest_m": options.tallest_m,
              "places_left_out_as_too_tall": places,
              "classes": {c.id: c.name for c in CLASSES}}
-    write_text(folder / "pairs.json", json.dumps(about | {"pairs": rows}, indent=1) + "\n")
+    lines = ",\n  ".join(json.dumps(row) for row in rows)  # a line a pair: thousands of them can be looked through
+    write_text(folder / "pairs.json", json.dumps(about, indent=1)[:-2] + f',\n "pairs": [\n  {lines}\n ]\n}}\n')
     if views:
         table = {"unit": "m", "axes": "east, north of the tile's centre, up from the ground under the pair's camera",
                  "heading_deg": 0.0, "positions": {i: views[i].round(4).tolist() for i in sorted(views)}}
