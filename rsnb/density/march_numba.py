@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rsnb.density.sampling import LEAST_DIP, Steps, walls
+from rsnb.density.sampling import LEAST_DIP, Steps, to_indices, walls
 from rsnb.density.volume import DensityVolume, Rendered
 
 RAYS_A_TURN = 256
@@ -55,12 +55,8 @@ def march_numba(volume: DensityVolume, origins: Tensor, directions: Tensor, step
     batch, count = len(volume), directions.shape[1]
     out = np.empty((batch, 5, count), np.float32)
     low, high = (np.array(wall) for wall in walls(volume))
-    size, colours = volume.sigma.shape[-1], volume.tile.shape[-1]
-    # from metres to the turned arrays' own indices: scale and shift of x, y, z, and of x, y on the tile
-    fine, tall = size / volume.frame.extent_m, 1 / volume.slice_m
-    tint = colours / volume.frame.extent_m
-    scale = np.array([fine, -fine, tall, tint, -tint])
-    shift = np.array([size / 2 + 0.5, size / 2 + 0.5, 0.5, colours / 2 - 0.5, colours / 2 - 0.5])
+    scale, shift = map(np.array, to_indices(volume))
+    shift[:3] += 1  # a cell more on all sides
     rays = [np.ascontiguousarray(part.numpy()) for part in (origins, directions)]
 
     def work(turn, turns):

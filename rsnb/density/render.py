@@ -186,7 +186,7 @@ def _choose(volume: DensityVolume, asked: str, level: bool) -> str:
         if not single:
             return plain
         if sigma.device.type == "cuda":
-            return "triton" if _is_there("triton") and not learns else plain
+            return "triton" if _is_there("triton") else plain
         return "numba" if sigma.device.type == "cpu" and _is_there("numba") and not learns else plain
     if asked == "cylinder" and not level:
         raise InputError("the cylinder renders panoramas of a level camera only", where="RenderOptions.backend",
@@ -195,7 +195,7 @@ def _choose(volume: DensityVolume, asked: str, level: bool) -> str:
         why = None
         if not _is_there(asked):
             why = f"needs the package {asked}, which is not installed"
-        elif learns:
+        elif learns and asked == "numba":
             why = "has no gradients"
         elif not single:
             why = "works in float32"

@@ -58,6 +58,14 @@ def walls(volume: DensityVolume) -> tuple[tuple[float, float, float], tuple[floa
     return (-half, -half, bottom), (half, half, volume.frame.ceiling_m + rise)
 
 
+def to_indices(volume: DensityVolume) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Scale and shift from metres to (column, row, slice) of `volume.slices` and (column, row) of the tile, centres at
+    whole numbers: x, y, z, x, y."""
+    size, colours, extent = volume.sigma.shape[-1], volume.tile.shape[-1], volume.frame.extent_m
+    scale = (size / extent, -size / extent, 1 / volume.slice_m, colours / extent, -colours / extent)
+    return scale, (size / 2 - 0.5, size / 2 - 0.5, -0.5, colours / 2 - 0.5, colours / 2 - 0.5)
+
+
 def farthest_corner(volume: DensityVolume, origins: Tensor) -> float:
     """Metres from the origin [..., 3] that is farthest out to the corner of the volume that is farthest from it."""
     half, ceiling = volume.frame.half_m, volume.frame.ceiling_m
