@@ -3,8 +3,9 @@
 The volume is turned so that the densities over a place lie side by side, with one cell more on all sides that holds
 what `edges` says: then every sample is eight numbers and no question. A map of the highest slice that is not empty, of
 the four columns about each place, spares the air above the roofs. Turning a volume costs some milliseconds: those of
-the last two that live are kept. Rays are dealt to threads in turns, since rays into the sky are short. Threads and not
-OpenMP: a second OpenMP runtime beside torch's stalls both.
+the last two that live are kept. A picture is done column by column: the rays of one stay in one upright plane of the
+volume, which the cache holds, where those of a row meet all of the volume. Columns are dealt to threads of our own and
+not to OpenMP's: a second OpenMP runtime beside torch's stalls both.
 """
 
 from __future__ import annotations
@@ -24,8 +25,7 @@ from torch import Tensor
 from rsnb.density.sampling import LEAST_DIP, Steps, to_indices, walls
 from rsnb.density.volume import DensityVolume, Rendered
 
-RAYS_A_TURN = 256
-TURNS_A_THREAD = 4  # tasks of a thread: with one, the thread that other work holds up is waited for
+TURNS_A_THREAD = 4  # with one, the thread that other work holds up is waited for
 KEPT = 2  # volumes
 LEAST = 1e-12  # transmittance below which nothing is looked for: numbers below 1e-38 take a hundred times as long
 ZERO, ONE = np.float32(0), np.float32(1)
@@ -48,9 +48,10 @@ class _Turned(NamedTuple):
     shape: tuple[int, int, int]
 
 
-def march_numba(volume: DensityVolume, origins: Tensor, directions: Tensor, steps: Steps,
-                stop: float = 0.0) -> Rendered:
-    """As `march_torch`, for float32 volumes on the CPU; rays end where their transmittance falls below `stop`."""
+def march_numba(volume: DensityVolume, origins: Tensor, directions: Tensor, steps: Steps, stop: float = 0.0,
+                width: int = 1) -> Rendered:
+    """As `march_torch`, for float32 volumes on the CPU; rays end where their transmittance falls below `stop`, and
+    those that are `width` apart are neighbours in a column."""
     turned = _turned(volume)
     batch, count = len(volume), directions.shape[1]
     out = np.empty((batch, 5, count), np.float32)
@@ -62,8 +63,8 @@ def march_numba(volume: DensityVolume, origins: Tensor, directions: Tensor, step
     def work(turn, turns):
         for b in range(batch):
             own = [part[min(b, len(part) - 1)] for part in rays]
-            _march(turned.sigma[b], turned.top[b], turned.tile[b], turned.shape, *own, low, high, scale, shift, *steps,
-                   volume.ground == "plane", np.float32(max(stop, LEAST)), out[b], turn, turns)
+            _march(turned.sigma[b], turned.top[b], turned.tile[b], turned.shape, width, *own, low, high, scale, shift,
+                   *steps, volume.ground == "plane", np.float32(max(stop, LEAST)), out[b], turn, turns)
 
     _deal(work)
     found = torch.from_numpy(out)
@@ -210,9 +211,9 @@ def _mix(tile, first, down, fx, fy):
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-def _march(sigma, top, tile, shape, origins, directions, low, high, scale, shift, step, offset, count, plane, stop, out,
-           turn, turns):
-    """Rays of this turn: red, green, blue, opacity and distance into `out` [5, N].
+def _march(sigma, top, tile, shape, width, origins, directions, low, high, scale, shift, step, offset, count, plane,
+           stop, out, turn, turns):
+    """Columns of this turn of pictures of some width: red, green, blue, opacity and distance into `out` [5, N].
 
     Indices are unsigned: signed ones are asked whether they count from the end.
     """
@@ -222,8 +223,8 @@ def _march(sigma, top, tile, shape, origins, directions, low, high, scale, shift
     down = np.uint64(side) * FOUR
     length = np.float32(step)
     limit, roof = size - 2, levels - 2
-    for start in range(turn * RAYS_A_TURN, len(directions), turns * RAYS_A_TURN):
-        for ray in range(start, min(start + RAYS_A_TURN, len(directions))):
+    for line in range(width * turn // turns, width * (turn + 1) // turns):
+        for ray in range(line, len(directions), width):
             origin, direction = origins[min(ray, len(origins) - 1)], directions[ray]
             first, end, ground = _span(origin, direction, low, high, step, offset, count, plane)
             ox, oy, oz = (origin[0] * scale[0] + shift[0], origin[1] * scale[1] + shift[1],

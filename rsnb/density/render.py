@@ -165,7 +165,7 @@ def _march(volume: DensityVolume, origins: Tensor, directions: Tensor, steps: St
     if backend == "numba":
         from rsnb.density.march_numba import march_numba
 
-        found = march_numba(volume, origins, directions, steps, options.stop)
+        found = march_numba(volume, origins, directions, steps, options.stop, shape[-1])
     elif backend == "triton":
         from rsnb.density.march_triton import march_triton
 
