@@ -11,6 +11,8 @@ something is left out with its reason. The scene is made here: a textured ground
 - explicit optimisation of a full scene: 512 x 512, 32 planes, 5,000 view-steps
 - the published decoder on the same scene, for at most three minutes, and what 5,000 of its steps would take
 - the mesh room's shading on the device against the CPU
+- density renderer, Triton and the cylinder on the device against torch in float64 on the CPU, and their times for one
+  panorama of 128 x 512 rays x 100 samples in 65 x 256 x 256, a thin and a dense volume
 - the tests marked `cuda`
 
 Ends with a verdict, and exit code 1 where a promise is missed or a check breaks. Without a GPU it says so and does
@@ -38,9 +40,13 @@ from rsnb.mpi.planes import share_in_frame
 from rsnb.scenes import PosedImages
 
 FORWARD_US, BOTH_US, SCENE_SECONDS = 130.0, 500.0, 60.0  # promises
+PANORAMA_US, PANORAMA_BOTH_US = 500.0, 2000.0  # of the density renderer
 # How far each renderer may be from float64; torch's sampling coordinates are off by some 1e-5 texels of white noise.
 SAME = {"torch": {"colour": 2e-4, "depth": 1e-4, "gradient of colour": 1e-3, "gradient of sigma": 1e-3},
         "triton": {"colour": 5e-5, "depth": 1e-5, "gradient of colour": 1e-4, "gradient of sigma": 1e-4}}
+# Of the density renderer's march; the cylinder smooths, and is compared on the mean.
+SAME_DENSITY = {"triton": {"colour": 2e-5, "distance": 2e-4, "gradient": 1e-4},
+                "cylinder": {"mean colour": 4e-3, "mean distance": 2e-2}}
 SHADES = 2e-3  # of colour 0..1, between shading on the device and on the CPU
 
 
@@ -328,6 +334,104 @@ def mesh_shading(bench: Bench) -> dict:
     return {"mean": mean, "greatest": float(apart.max() / scale)}
 
 
+def panorama_of(bench: Bench, name: str):
+    """A volume on the CPU ("thin": hollow blocks in empty air; "dense": no empty place), and rays for it."""
+    from rsnb.density.volume import DensityVolume, TileFrame
+    from rsnb.geometry import PanoramaCamera
+
+    depth, size = (4, 8) if bench.dry else (64, 256)
+    generator = torch.Generator().manual_seed(0)
+    sigma = torch.rand(1, depth, size, size, generator=generator) * 2
+    if name == "thin":
+        sigma = torch.zeros_like(sigma)
+        for k in range(24):  # in rings about the camera
+            x, y = (int(size * (0.5 + (0.3 + 0.12 * (k % 2)) * f(k * 0.26))) for f in (np.sin, np.cos))
+            block = sigma[0, :depth * (3 + k % 5) // 8, y - size // 30:y + size // 30, x - size // 40:x + size // 40]
+            block[...] = 4.0
+            block[:-2, 2:-2, 2:-2] = 0
+    tile = torch.nn.functional.interpolate(torch.rand(1, 3, 8, 8, generator=generator), size=(size, size),
+                                           mode="bicubic").clamp(0, 1)
+    return DensityVolume(sigma, tile, TileFrame(30.0, 8.0)), PanoramaCamera(*((8, 4) if bench.dry else (512, 128)))
+
+
+def density_parity(bench: Bench) -> dict:
+    """Greatest (of the cylinder: mean) differences of colour and distance, metres, and L2 of the gradient of sigma."""
+    from dataclasses import replace
+
+    from rsnb.density.render import render_panorama
+    from rsnb.density.volume import RenderOptions
+
+    samples, found = 6 if bench.dry else 100, {}
+    for ground, edges in (("plane", "hold"), ("slab", "fade")):
+        volume, camera = panorama_of(bench, "thin")
+        volume = replace(volume, sigma=volume.sigma + 0.01, ground=ground, edges=edges)
+        weights = torch.randn(1, 3, camera.height, camera.width, generator=torch.Generator().manual_seed(1)).double()
+
+        def rendered(volume, backend, camera=camera, weights=weights):
+            sigma = volume.sigma.detach().requires_grad_()
+            seen = render_panorama(replace(volume, sigma=sigma), camera, [0.4, 0.2, 2.0], 0.3,
+                                   RenderOptions(samples, backend=backend))
+            gradient, = torch.autograd.grad((seen.rgb * weights.to(seen.rgb)).sum(), sigma)
+            return [part.detach().double().cpu() for part in (seen.rgb, seen.distance, gradient)]
+
+        exact = rendered(volume.to(torch.float64), "torch")
+        for backend in ("triton", "cylinder"):
+            if backend == "triton":
+                try:
+                    need_triton()
+                except LeftOut:
+                    continue
+            apart = [a - b for a, b in zip(rendered(volume.to(bench.device), backend), exact, strict=True)]
+            facts = {"colour": float(apart[0].abs().max()), "distance": float(apart[1].abs().max()),
+                     "mean colour": float(apart[0].abs().mean()), "mean distance": float(apart[1].abs().mean()),
+                     "gradient": float(apart[2].norm() / exact[2].norm())}
+            name = f"density, {backend}, {ground}"
+            found[name] = facts
+            if bench.dry and backend == "cylinder":
+                continue  # toy cells are wide
+            wrong = [f"{key} {facts[key]:.1e}" for key, limit in SAME_DENSITY[backend].items()
+                     if not facts[key] <= limit]
+            bench.promise(f"{name}: as torch in float64" + (f", but {', '.join(wrong)}" if wrong else ""), not wrong)
+    return found
+
+
+def density_times(bench: Bench) -> dict:
+    """Of one panorama, forward and forward + backward to the densities."""
+    from dataclasses import replace
+
+    from rsnb.density.render import render_panorama
+    from rsnb.density.volume import RenderOptions
+
+    need_triton()
+    found = {}
+    for name in ("thin", "dense"):
+        volume, camera = panorama_of(bench, name)
+        volume = volume.to(bench.device)
+        asking = replace(volume, sigma=volume.sigma.clone().requires_grad_())
+        for backend in ("triton", "cylinder"):
+            options = RenderOptions(6 if bench.dry else 100, backend=backend)
+
+            def forward(volume=volume, camera=camera, options=options):
+                with torch.no_grad():
+                    return render_panorama(volume, camera, [0.0, 0.0, 2.0], 0.0, options).rgb
+
+            towards = torch.rand_like(forward())
+
+            def both(volume=asking, camera=camera, options=options, towards=towards):
+                rgb = render_panorama(volume, camera, [0.0, 0.0, 2.0], 0.0, options).rgb
+                return torch.autograd.grad(rgb, volume.sigma, towards)
+
+            row = found[f"{backend}, {name}"] = {"forward": timed(bench, forward), "both": timed(bench, both)}
+            if not bench.dry:
+                row["kernels_us"] = kernel_times(both)
+        if not bench.dry:
+            for kind, limit, title in (("forward", PANORAMA_US, "forward"),
+                                       ("both", PANORAMA_BOTH_US, "forward + backward")):
+                spent = found[f"triton, {name}"][kind]["in_a_row_us"]
+                bench.promise(f"density, {name} volume, {title}: {spent:.0f} us, at most {limit:g}", spent <= limit)
+    return found
+
+
 def marked_tests(bench: Bench) -> dict:
     """The tests that want a GPU."""
     if bench.dry:
@@ -337,13 +441,15 @@ def marked_tests(bench: Bench) -> dict:
     except ImportError:
         raise LeftOut("pytest is not installed") from None
     tests = Path(__file__).parents[1] / "tests"
-    code = pytest.main(["-q", "-m", "cuda", "-p", "no:cacheprovider", str(tests / "mpi"), str(tests / "training")])
+    code = pytest.main(["-q", "-m", "cuda", "-p", "no:cacheprovider", str(tests / "mpi"), str(tests / "density"),
+                        str(tests / "training")])
     bench.promise("tests marked cuda", int(code) == 0)
     return {"exit_code": int(code)}
 
 
 CHECKS = {"renderer parity": renderer_parity, "renderer times": renderer_times, "full scene": full_scene,
-          "published decoder": published_decoder, "mesh shading": mesh_shading, "marked tests": marked_tests}
+          "published decoder": published_decoder, "mesh shading": mesh_shading, "density parity": density_parity,
+          "density times": density_times, "marked tests": marked_tests}
 
 
 def show(name: str, found: dict) -> None:

@@ -21,12 +21,12 @@ def test_every_check_runs_dry(project, tmp_path):
     assert record["dry"] and record["device"] == "cpu"
     checks = record["checks"]
     assert list(checks) == ["renderer parity", "renderer times", "full scene", "published decoder", "mesh shading",
-                            "marked tests"]
+                            "density parity", "density times", "marked tests"]
     assert not [name for name, found in checks.items() if "broke" in found]
     # what wants a GPU says so, and nothing else is left out
     assert [name for name, found in checks.items() if "left out" in found] == ["mesh shading", "marked tests"]
     assert checks["full scene"]["view_steps"] == 10 and checks["published decoder"]["steps"] == 2
-    assert sum("triton" in line["line"] and line["kept"] for line in record["verdict"]) == 4
+    assert sum("triton" in line["line"] and line["kept"] for line in record["verdict"]) == 6
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
