@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 
 from rsnb.city.district import District
-from rsnb.city.options import BUILDING
+from rsnb.city.options import BUILDING, TREE
 from rsnb.city.pair_options import PairsOptions, Split
 from rsnb.city.stations import Stations
 from rsnb.city.truth import map_centres, top_surface
@@ -211,12 +211,15 @@ def _cells(points: np.ndarray, corner: tuple[float, float], shape) -> tuple[np.n
 
 
 def _along_edges(mesh) -> np.ndarray:
-    """[M, 3] points half a cell apart on the edges that are longer than a cell."""
-    a = mesh.vertices[mesh.faces].reshape(-1, 3)
-    b = mesh.vertices[np.roll(mesh.faces, -1, axis=1)].reshape(-1, 3)
-    length = np.linalg.norm((b - a)[:, :2], axis=1)
+    """[M, 3] points that divide the long edges of buildings and trees into pieces of a cell at most."""
+    faces = mesh.faces[np.isin(mesh.face_class, (BUILDING, TREE))]
+    xy = mesh.vertices[:, :2].astype(np.float32)
+    first, second = faces, np.roll(faces, -1, axis=1)
+    length = np.hypot(*np.moveaxis(xy[second] - xy[first], -1, 0))
     long = length > _CELL_M
-    a, b, count = a[long], b[long], np.ceil(2 * length[long] / _CELL_M).astype(int)
-    edge = np.repeat(np.arange(len(a)), count)
-    step = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count)
-    return a[edge] + (b - a)[edge] * ((step + 0.5) / count[edge])[:, None]
+    a, step = mesh.vertices[first[long]], mesh.vertices[second[long]]
+    pieces = np.ceil(length[long] / _CELL_M).astype(int)
+    step = (step - a) / pieces[:, None]
+    edge = np.repeat(np.arange(len(a)), pieces - 1)
+    number = 1 + np.arange(len(edge)) - np.repeat(np.cumsum(pieces - 1) - (pieces - 1), pieces - 1)
+    return a[edge] + step[edge] * number[:, None]

@@ -62,7 +62,7 @@ def places_of(folder):
     return json.loads((folder / "truth/pairs.json").read_text())
 
 
-def test_each_list_comes_from_its_districts_and_low_places(written, three):
+def test_each_list_comes_from_its_districts_and_low_places(written):
     about = places_of(written)
     assert {(r["split"], tuple(r["district"])) for r in about["pairs"]} == {
         ("train", (0, 0)), ("val", (1, 0)), ("test", (2, 2))}
@@ -70,15 +70,28 @@ def test_each_list_comes_from_its_districts_and_low_places(written, three):
     assert {k: len(v) for k, v in index.splits.items()} == {"train": 3, "val": 3, "test": 5} and audit(written).ok
     truth = read_pair_truth(written)
     assert truth.heights.max() <= 24.0
-    by_index = {d.index: d for d in three}
-    for key, counts in about["places_left_out_as_too_tall"].items():
-        # Again with one ray a metre, straight from the mesh, for 40 places: none above the limit is kept.
-        city = by_index[tuple(map(int, key.split("-")))]
-        places = Places(city, EVALUATED)
-        assert 0 < counts["left_out"] < counts["of"] and counts["of"] - counts["left_out"] == len(places.stations)
-        steps = np.arange(-24.0, 24.5)
-        for x, y, z in places.stations.position[::len(places.stations) // 40 + 1]:
-            assert np.nanmax(top_surface(city.scene, x + steps, (y + steps)[:, None])[0]) - (z - 2.5) <= 24.0
+    counts = about["places_left_out_as_too_tall"]
+    assert set(counts) == {"0-0", "1-0", "2-2"} and 0 < counts["0-0"]["left_out"] < counts["0-0"]["of"]
+
+
+def test_no_kept_place_has_anything_too_tall_around_it(district):
+    city = district()
+    places = Places(city, EVALUATED)
+    every = Places(city, replace(EVALUATED, tallest_m=None)).stations
+    assert len(places.stations) == len(every) - places.left_out == places.looked_at - places.left_out
+    # Again with three rays a metre, straight from the mesh: none above the limit is kept, and not many lower ones go.
+    steps = np.arange(-24.0, 24.1, 1 / 3)
+
+    def tallest(position):
+        rays = np.stack(np.broadcast_arrays(position[0] + steps, (position[1] + steps)[:, None], 300.0), axis=-1)
+        return 300.0 - city.scene.cast(rays, np.array([0.0, 0.0, -1.0])).distance.min() - (position[2] - 2.5)
+
+    kept = {tuple(p) for p in places.stations.position}
+    some = every.position[::len(every) // 60]
+    heights = np.array([tallest(p) for p in some])
+    low = np.array([tuple(p) in kept for p in some])
+    assert (heights[low] <= 24.0).all() and low.sum() > 3
+    assert (heights[~low] > 24.0).mean() > 0.8  # the others have it beside the square, where a tile may still lie
 
 
 def test_number_of_threads_changes_no_byte(written, three, tmp_path):
