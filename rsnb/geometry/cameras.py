@@ -143,10 +143,7 @@ class PanoramaCamera:
 
     Attributes:
         width, height: pixels.
-        vertical_fov: angle between the upper and the lower edge, radians; half of it above the horizon.
-
-    Raises:
-        InputError: a size that is not positive, or a vertical_fov outside 0 .. pi.
+        vertical_fov: angle between the upper and the lower edge, radians, above 0 and at most pi.
     """
 
     width: int
@@ -158,8 +155,7 @@ class PanoramaCamera:
         _check_size(self)
         object.__setattr__(self, "vertical_fov", float(self.vertical_fov))
         if not 0 < self.vertical_fov <= math.pi:
-            raise InputError(f"a vertical field of view of {math.degrees(self.vertical_fov):g} degrees",
-                             where="PanoramaCamera.vertical_fov",
+            raise InputError(f"an angle of {math.degrees(self.vertical_fov):g} degrees", where="vertical_fov",
                              mend="Give an angle above 0, at most 180 degrees; Python code gives it in radians")
 
     def pixel_centres(self, dtype: torch.dtype | None = None, device=None) -> Tensor:
@@ -178,9 +174,9 @@ class PanoramaCamera:
     def project(self, points_cam) -> tuple[Tensor, Tensor]:
         """Pixels [..., 2] and distances [...] of camera-frame points [..., 3].
 
-        Columns lie in [0, W): the seam belongs to the left edge. Rows above or below the picture are given as they are.
-        Exactly above or below the camera every column is right; the middle one is given, without gradient for the
-        longitude. The camera centre itself gets NaN.
+        Columns lie in [0, W): the seam belongs to the left edge. Rows outside the picture are given as they are. Exactly
+        above or below the camera every column is right; the middle one is given, without gradient for the longitude.
+        The camera centre itself gets NaN.
         """
         points = as_tensor(points_cam)
         x, y, z = points.unbind(dim=-1)
