@@ -174,9 +174,8 @@ class PanoramaCamera:
     def project(self, points_cam) -> tuple[Tensor, Tensor]:
         """Pixels [..., 2] and distances [...] of camera-frame points [..., 3].
 
-        Columns lie in [0, W): the seam belongs to the left edge. Rows outside the picture are given as they are. Exactly
-        above or below the camera every column is right; the middle one is given, without gradient for the longitude.
-        The camera centre itself gets NaN.
+        Columns lie in [0, W): the seam belongs to the left edge. Rows beyond the picture are given as they are. At the
+        poles every column is right; the middle one is given, without gradient for it. The camera centre gets NaN.
         """
         points = as_tensor(points_cam)
         x, y, z = points.unbind(dim=-1)
