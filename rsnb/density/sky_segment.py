@@ -36,7 +36,10 @@ class SkyOptions:
     Attributes:
         rounds: of fitting the picture's own colours.
         prior: weight of what skies have in common once the picture's own colours are known.
+        wall: log odds against sky for an edge of 1 between a pixel and the top of the picture.
         edge: reward for an edge under the end of the sky.
+        hidden: reward for a column without sky (trees and walls may reach above the top of the picture, where no edge
+            is seen), log odds times degrees.
         jump: cost of one degree between the ends of two columns a degree apart, and where it stops growing, degrees.
         shape: log odds that the shape adds to every pixel's own.
         local: weight of the colours right beside a pixel, log odds for a difference of 1.
@@ -45,7 +48,9 @@ class SkyOptions:
 
     rounds: int = 3
     prior: float = 0.5
+    wall: float = 10.0
     edge: float = 6.0
+    hidden: float = 30.0
     jump: tuple[float, float] = (1.0, 15.0)
     shape: float = 3.0
     local: float = 20.0
@@ -108,7 +113,7 @@ def _segment(picture: Tensor, vertical_fov: float, options: SkyOptions) -> Tenso
     elevation = (0.5 - (np.arange(image.shape[1]) + 0.5) / image.shape[1]) * vertical_fov
     last = int((elevation > -options.below).sum())  # no sky from this row on
     look = _Look.of(image, degrees)
-    prior = _common_evidence(look, elevation)
+    prior = _common_evidence(look, elevation, options)
     odds = prior
     for round_ in range(options.rounds + 1):
         end = _ends(odds[:last], look.edges[:last + 1], degrees, options)
@@ -145,14 +150,15 @@ def _joined(mask: np.ndarray, body: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Look:
-    """What one sees of a picture: luma, blue - red, green - magenta, texture [H, W] each, and edges [H + 1, W]:
-    how much the two sides of a row's upper border differ."""
+    """What one sees of a picture: luma, blue - red, green - magenta, texture [H, W] each; edges [H + 1, W], how much
+    the two sides of a row's upper border differ; and the way up [H, W], the edges between a pixel and the top row."""
 
     luma: np.ndarray
     blue: np.ndarray
     green: np.ndarray
     texture: np.ndarray
     edges: np.ndarray
+    way_up: np.ndarray
 
     @classmethod
     def of(cls, image: np.ndarray, degrees: tuple[float, float]) -> _Look:
@@ -168,17 +174,28 @@ class _Look:
         smooth = gaussian_filter(image, (0, 0.5, 0.7), mode=("nearest", "nearest", "wrap"))
         step = np.abs(np.diff(smooth, axis=1)).max(axis=0)
         edges = np.pad(step, ((1, 1), (0, 0)))
-        return cls(luma, blue - red, green - (red + blue) / 2, texture, edges)
+        return cls(luma, blue - red, green - (red + blue) / 2, texture, edges, _way_up(step))
 
 
-def _common_evidence(look: _Look, elevation: np.ndarray) -> np.ndarray:
+def _way_up(step: np.ndarray) -> np.ndarray:
+    """[H, W] least sum of edges on a way from the top row, one row down and at most one column aside at a time, of the
+    edges [H - 1, W] between rows. A cloud can be walked round and its rim is soft; a roof line must be crossed."""
+    crossed = np.zeros((len(step) + 1, step.shape[1]))
+    for row, edge in enumerate(np.clip(step - 0.03, 0, None), start=1):
+        above = crossed[row - 1]
+        crossed[row] = np.minimum(np.minimum(np.roll(above, 1), np.roll(above, -1)), above) + edge
+    return crossed
+
+
+def _common_evidence(look: _Look, elevation: np.ndarray, options: SkyOptions) -> np.ndarray:
     """[H, W] log odds of sky from what skies have in common."""
     bright = 8.0 * (look.luma - 0.45)
     blue = 12.0 * look.blue
     grass = -25.0 * np.clip(look.green - 0.01, 0, None)
-    rough = -60.0 * np.clip(look.texture - 0.015, 0, None)
+    rough = -100.0 * np.clip(look.texture - 0.015, 0, None)
     high = 2.0 * np.clip(np.degrees(elevation) / 30.0, -1, 1)[:, None]
-    return np.clip(bright + blue + grass + rough + high - 0.5, -4, 4)
+    walled = -options.wall * np.clip(look.way_up, 0, 0.5)
+    return np.clip(bright + blue + grass + rough + high - 0.5, -4, 4) + walled
 
 
 def _own_evidence(look: _Look, shape: np.ndarray, elevation: np.ndarray) -> np.ndarray:
@@ -234,7 +251,7 @@ def _ends(odds: np.ndarray, edges: np.ndarray, degrees: tuple[float, float], opt
     # what it costs to call the rows above the end sky, and not to call those below it sky, in units of a degree
     gain = np.concatenate([np.zeros((1, columns)), np.cumsum(odds, axis=0)]) * degrees[0]
     cost = -gain - options.edge * np.clip(edges, 0, 0.3) / 0.3
-    cost[0] += options.edge / 4
+    cost[0] -= options.hidden
     slope = options.jump[0] * degrees[0] / degrees[1]
     most = options.jump[0] * options.jump[1] / degrees[1]
     lead = columns // 2  # once round and a half: where the line closes is forgotten by then
