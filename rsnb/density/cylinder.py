@@ -91,6 +91,7 @@ def _pattern(volume: DensityVolume, positions: Tensor, elevations: Tensor, steps
     low, high = walls(volume)
     depth = volume.sigma.shape[1] + (volume.ground == "slab")
     outermost = float(torch.linalg.vector_norm(positions[:, :2].abs() + high[0], dim=-1).max())
+    outermost = min(outermost, (steps.count + 1) * steps.size)
     spacing = volume.frame.extent_m / volume.sigma.shape[-1] / CIRCLES_A_PIXEL
     circles = math.ceil(outermost / spacing) + 2
     t = steps.distances(torch.arange(steps.count, device=positions.device))
