@@ -26,7 +26,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from rsnb.city.district import District
-from rsnb.city.options import CLASSES, GEOREFERENCE
+from rsnb.city.options import CLASSES, GEOREFERENCE, check_index
 from rsnb.city.pair_options import Layout, PairsOptions
 from rsnb.city.pair_scenes import PairCameras, PairPictures, take_pair
 from rsnb.city.pair_sites import Places, Site, choose_sites, refuse_common_ground
@@ -48,7 +48,8 @@ def ensure_pairs(root: str | Path, options: PairsOptions = PairsOptions()) -> Pa
     Raises:
         InputError: a district that does not exist, an impossible panorama, more pairs than the streets have room for.
     """
-    PairCameras.of(options), options.lists_of_districts
+    check_index(options.district)
+    PairCameras.of(options)
     return ensure_built(root, options.layout.replace("_", "-"), asdict(options),
                         lambda folder: write_pairs(folder, options))
 
