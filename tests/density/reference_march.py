@@ -80,7 +80,7 @@ def patchy(seed=0, batch=2, depth=10, size=24, pixels=40):
     return sigma, rng.random((batch, 3, pixels, pixels))
 
 
-def rays(seed=1, count=400):
+def rays(seed=1, count=200):
     """Unit directions [N, 3] all around, and above the ground an origin [3] off the tile's middle."""
     directions = np.random.default_rng(seed).normal(size=(count, 3))
     return np.array([1.3, -2.7, 2.1]), directions / np.linalg.norm(directions, axis=1, keepdims=True)

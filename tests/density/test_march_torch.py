@@ -60,7 +60,7 @@ def test_in_pieces_it_is_the_same(monkeypatch):
     volume = DensityVolume(torch.tensor(sigma), torch.tensor(tile), FRAME)
     options = RenderOptions(60, 24.0, backend="torch")
     whole = march(volume, origin[None, None], directions[None], options)
-    monkeypatch.setattr("rsnb.density.march_torch.SAMPLES_AT_A_TIME", 60 * 2 * 37)  # 37 rays of 400
+    monkeypatch.setattr("rsnb.density.march_torch.SAMPLES_AT_A_TIME", 60 * 2 * 37)  # 37 rays of 200
     pieces = march(volume, origin[None, None], directions[None], options)
     for name in ("rgb", "opacity", "distance"):
         torch.testing.assert_close(getattr(pieces, name), getattr(whole, name), atol=1e-12, rtol=1e-12)

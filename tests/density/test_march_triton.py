@@ -37,7 +37,7 @@ weights = torch.randn(2, 5, 90, generator=torch.Generator().manual_seed(1), dtyp
 def rendered(backend, ground, edges, placement, dtype, origins, ways):
     leaves = [part.to(dtype, copy=True).requires_grad_() for part in (sigma, tile)]
     found = march(DensityVolume(*leaves, FRAME, ground, edges), origins, ways,
-                  RenderOptions(6, 20.0, placement, backend=backend))
+                  RenderOptions(4, 16.0, placement, backend=backend))
     picture = torch.cat([found.rgb, found.opacity[:, None], found.distance[:, None]], dim=1)
     return picture, torch.autograd.grad((picture * weights.to(dtype)).sum(), leaves)
 
@@ -59,18 +59,18 @@ for ground, edges, placement, cast in (("plane", "hold", "middle", each), ("slab
 
 with torch.no_grad():
     v = DensityVolume(sigma.float(), tile.float(), FRAME)
-    a, b = (render_panorama(v, PanoramaCamera(24, 12), [[0, 0, 2.0], [4, 1, 3.0]], 0.4, RenderOptions(5, backend=name))
+    a, b = (render_panorama(v, PanoramaCamera(24, 12), [[0, 0, 2.0], [4, 1, 3.0]], 0.4, RenderOptions(4, backend=name))
             for name in ("triton", "torch"))
     assert (a.rgb - b.rgb).abs().max() < 2e-5 and a.rgb.shape == (2, 3, 12, 24)
     # a tile that asks for nothing gets nothing
 leaf = v.sigma.clone().requires_grad_()
 march(DensityVolume(leaf, v.tile, FRAME), origin[None, None], directions[None],
-      RenderOptions(6, 20.0, backend="triton")).rgb.sum().backward()
+      RenderOptions(4, 16.0, backend="triton")).rgb.sum().backward()
 assert leaf.grad.abs().max() > 0 and v.tile.grad is None
 nan = v.sigma.clone()
 nan[0, :, :, 6] = torch.nan
 found = march(DensityVolume(nan, v.tile, FRAME, "none"), origin[None, None], directions[None],
-              RenderOptions(6, 20.0, backend="triton"))
+              RenderOptions(4, 16.0, backend="triton"))
 assert torch.isnan(found.rgb[0]).any() and torch.isfinite(found.rgb[1]).all()
 print("done")
 """

@@ -41,9 +41,9 @@ def empty(ground="plane", batch=1, **more):
 def test_fog_of_one_density(backend):
     """opacity 1 - exp(-sigma L), L = 16 m to the northern wall of a tile that is fog all over; level rays."""
     v = DensityVolume(torch.full((1, 8, 32, 32), 0.07), torch.full((1, 3, 4, 4), 0.6), FRAME, "none")
-    # steps of 1 cm: the wall lies between samples 1599 and 1600; one row at the horizon
+    # steps of 2 cm: the wall lies between samples 799 and 800; one row at the horizon
     found = render_panorama(v, PanoramaCamera(4, 1, 0.1), [0, 0, 4.0], np.pi / 4,
-                            RenderOptions(1800, 18.0, backend=backend))
+                            RenderOptions(900, 18.0, backend=backend))
     wanted = 1 - math.exp(-0.07 * 16)
     # columns look along 45 + (-135, -45, 45, 135) degrees: west, north, east, south, each at a wall that is 16 m away.
     # Circles of the cylinder are 0.5 m apart and one lies on the wall: 0.25 m too much fog, 0.07 x 0.25 x exp(-1.12)
