@@ -39,7 +39,7 @@ def render_cylinder(volume: DensityVolume, positions: Tensor, bearings: Tensor, 
     """
     pattern = _pattern(volume, positions, elevations, steps, bearings.shape[1])
     around = torch.stack([torch.sin(bearings), torch.cos(bearings)], dim=-1)  # [B, W, 2]
-    radii = torch.arange(pattern.circles, device=positions.device) * pattern.spacing
+    radii = torch.arange(pattern.circles, device=positions.device).double() * pattern.spacing
     places = positions[:, None, None, :2] + radii[:, None, None] * around[:, None]  # [B, R, W, 2]
     densities = _on_circles(volume, places)
     colours = colour_at(volume, places).permute(0, 2, 1, 3).flatten(0, 1)  # [B R, 3, W]
@@ -89,7 +89,6 @@ class _Pattern(NamedTuple):
 
 def _pattern(volume: DensityVolume, positions: Tensor, elevations: Tensor, steps: Steps, width: int) -> _Pattern:
     low, high = walls(volume)
-    depth = volume.sigma.shape[1] + (volume.ground == "slab")
     outermost = float(torch.linalg.vector_norm(positions[:, :2].abs() + high[0], dim=-1).max())
     outermost = min(outermost, (steps.count + 1) * steps.size)
     spacing = volume.frame.extent_m / volume.sigma.shape[-1] / CIRCLES_A_PIXEL
@@ -111,6 +110,18 @@ def _pattern(volume: DensityVolume, positions: Tensor, elevations: Tensor, steps
     ring = r[i, sample] / spacing
     inner = ring.floor().clamp(max=circles - 2)
     level = z[b, i, sample] / volume.slice_m - 0.5
+    cells, shares = _around(volume, level, ring, inner, b, circles)
+    single = volume.sigma.dtype
+    return _Pattern(rank, groups, cells, shares.to(single),
+                    b * circles + inner.long(), (ring - inner)[:, None, None].to(single), t[sample, None].to(single),
+                    circles, spacing)
+
+
+def _around(volume: DensityVolume, level: Tensor, ring: Tensor, inner: Tensor, b: Tensor,
+            circles: int) -> tuple[Tensor, Tensor]:
+    """Cells [N, 4] between two slices and two circles, and what each counts; nothing beyond the outer slices if faded.
+    """
+    depth = volume.sigma.shape[1] + (volume.ground == "slab")
     if volume.edges == "hold":
         level = level.clamp(0, depth - 1)
     lower = level.floor()
@@ -121,10 +132,7 @@ def _pattern(volume: DensityVolume, positions: Tensor, elevations: Tensor, steps
         for circle, out in ((inner, 1 - (ring - inner)), (inner + 1, ring - inner)):
             cells.append((b * depth + slice_.long()) * circles + circle.long())
             shares.append(up * out)
-    single = volume.sigma.dtype
-    return _Pattern(rank, groups, torch.stack(cells, dim=1), torch.stack(shares, dim=1).to(single),
-                    b * circles + inner.long(), (ring - inner)[:, None, None].to(single), t[sample, None].to(single),
-                    circles, spacing)
+    return torch.stack(cells, dim=1), torch.stack(shares, dim=1)
 
 
 def _groups(lengths: Tensor, rows: int) -> tuple[list[tuple[slice, list[int]]], Tensor, Tensor]:

@@ -101,12 +101,12 @@ def test_gradients_by_differences(edges, monkeypatch):
 
 
 def test_opaque_volumes_leave_numbers_that_are_quick_to_multiply():
-    """exp(-60) of a step, forty steps long: nothing below 1e-24, which would be kept in a slow form."""
-    volume = DensityVolume(torch.full((1, 4, 16, 16), 300.0, requires_grad=True), street(1, 16)[1], FRAME, "slab")
+    """exp(-1.1) a step, up to a hundred steps: exp(-88) is as small as a float32 can be, less is kept in a slow form."""
+    volume = DensityVolume(torch.full((1, 4, 16, 16), 5.0, requires_grad=True), street(1, 16)[1], FRAME, "slab")
     seen = render_panorama(volume, CAMERA, [0.0, 0.0, 2.0], 0.0, RenderOptions(100, backend="cylinder"))
     seen.rgb.sum().backward()
     gradient = volume.sigma.grad.abs()
-    assert (seen.opacity == 1).all() and torch.isfinite(gradient).all()
+    assert (seen.opacity > 0.999).all() and torch.isfinite(gradient).all()
     assert not ((gradient > 0) & (gradient < 1e-30)).any()
 
 
