@@ -101,7 +101,7 @@ def test_gradients_by_differences(edges, monkeypatch):
 
 
 def test_opaque_volumes_leave_numbers_that_are_quick_to_multiply():
-    """exp(-1.1) a step, up to a hundred steps: exp(-88) is as small as a float32 can be, less is kept in a slow form."""
+    """exp(-1.1) a step, up to a hundred steps: below exp(-87) a float32 is kept in a slow form."""
     volume = DensityVolume(torch.full((1, 4, 16, 16), 5.0, requires_grad=True), street(1, 16)[1], FRAME, "slab")
     seen = render_panorama(volume, CAMERA, [0.0, 0.0, 2.0], 0.0, RenderOptions(100, backend="cylinder"))
     seen.rgb.sum().backward()
