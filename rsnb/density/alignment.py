@@ -25,7 +25,7 @@ class HeadingOptions:
     """When a heading is believed.
 
     Attributes:
-        tolerance: a stated heading this near the peak is right, radians.
+        tolerance: a stated heading this near the peak is right, radians; two columns are always near enough.
         apart: a second peak counts from this far off the first, radians.
         clear: the second peak must be below this share of the first.
         least: the first peak must be above this correlation.
@@ -119,8 +119,9 @@ def _check(pairs: TilePanoramaPairs, index: int, height: float, options: Heading
     second = int(np.where(other, luma, -np.inf).argmax()) if other.any() else best
     tint = int(np.where(allowed, colour, -np.inf).argmax())
     stands_out = luma[best] >= options.least and (not other.any() or luma[second] < options.clear * luma[best])
-    near = abs(turns[best]) <= options.tolerance
-    agreed = abs(_wrapped(turns[best] - turns[tint])) <= 2 * options.tolerance
+    tolerance = max(options.tolerance, 2.01 * 2 * math.pi / columns)
+    near = abs(turns[best]) <= tolerance
+    agreed = abs(_wrapped(turns[best] - turns[tint])) <= 2 * tolerance
     verdict = "ambiguous" if not stands_out else "ok" if near else "turned" if agreed else "ambiguous"
     runner_up = (luma[second], math.degrees(turns[second])) if other.any() else (0.0, math.nan)
     return HeadingCheck(pairs.ids[index], math.degrees(turns[best]), float(luma[best]), float(luma[0]),

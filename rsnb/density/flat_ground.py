@@ -62,17 +62,17 @@ class Sphere:
 
 
 def require_whole_sphere(rows: int, columns: int, where: str = "panorama") -> None:
-    """Refuse a picture that is said to show the whole sphere but is not 2:1.
+    """Refuse a picture that is said to show the whole sphere but has not its shape.
 
-    Sat2Density's 128 x 512 (180 degrees squeezed into 128 rows) is such a picture: its caller says so by another check.
+    That is 2:1; rows squeezed to half, as Sat2Density does (128 x 512), are let pass, and all between.
 
     Raises:
-        InputError: columns are not twice the rows, to a pixel.
+        InputError: fewer columns than twice the rows, or more than four times, to a pixel.
     """
-    if abs(columns - 2 * rows) > 1:
-        raise InputError(f"a panorama of {columns} x {rows} pixels is not 2:1, so it does not show the whole sphere "
-                         "with square pixels", where=where,
-                         mend="Give its vertical_fov (CVUSA: 65.5 degrees, rows / columns x 360), or resize it to 2:1")
+    if not 2 * rows - 1 <= columns <= 4 * rows + 1:
+        raise InputError(f"a panorama of {columns} x {rows} pixels is not 2:1, so it does not show the whole sphere",
+                         where=where, mend="Give its vertical_fov (CVUSA: 65.5 degrees, rows / columns x 360), or "
+                                           "the whole picture")
 
 
 def flat_panorama(tile, sphere: Sphere, camera_height: float, extent: float | None = None,

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
-from rsnb.density.flat_ground import Sphere, flat_panorama
+from rsnb.density.flat_ground import Sphere, flat_panorama, require_whole_sphere
 from rsnb.errors import InputError
 from rsnb.geometry.cameras import as_tensor
 from rsnb.metrics.image import LUMA
@@ -60,6 +60,8 @@ class GroundMatch:
                              f"{(3, sphere.rows, sphere.columns)}", where=name)
         if tile.ndim != 3 or tile.shape[0] != 3:
             raise InputError(f"the tile has shape {tuple(tile.shape)}, expected [3, S, S]", where=name)
+        if sphere.vertical_fov > math.pi - 1e-6:
+            require_whole_sphere(sphere.rows, sphere.columns, name)
         for what, picture in (("tile", tile), ("panorama", panorama)):
             if not torch.isfinite(picture).all():
                 raise InputError(f"the {what} holds samples that are not finite", where=name,

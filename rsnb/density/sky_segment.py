@@ -22,6 +22,7 @@ import torch
 from scipy.ndimage import gaussian_filter, label, minimum_filter, uniform_filter
 from torch import Tensor
 
+from rsnb.density.flat_ground import require_whole_sphere
 from rsnb.errors import InputError
 from rsnb.geometry.cameras import as_tensor
 
@@ -69,7 +70,8 @@ def segment_sky(panorama, vertical_fov: float = math.pi, options: SkyOptions = S
         bool [..., H, W], true = sky. Deterministic; it may be all false where trees or walls hide everything.
 
     Raises:
-        InputError: not [..., 3, H, W], smaller than 8 x 16, NaN, samples outside 0..1, a field of view outside 0..pi.
+        InputError: not [..., 3, H, W], smaller than 8 x 16, NaN, samples outside 0..1, a field of view outside 0..pi;
+            the whole sphere claimed for a picture that is not 2:1 (rows squeezed to half are let pass).
     """
     panorama = as_tensor(panorama)
     if panorama.ndim < 3 or panorama.shape[-3] != 3 or panorama.shape[-2] < 8 or panorama.shape[-1] < 16:
@@ -78,6 +80,8 @@ def segment_sky(panorama, vertical_fov: float = math.pi, options: SkyOptions = S
     if not 0 < vertical_fov <= math.pi + 1e-9:
         raise InputError(f"a vertical field of view of {vertical_fov} rad", where="vertical_fov",
                          mend="Give radians above 0, up to pi (the whole sphere)")
+    if vertical_fov > math.pi - 1e-6:
+        require_whole_sphere(*panorama.shape[-2:], "segment_sky")
     pictures = panorama.detach().cpu().float().reshape(-1, 3, *panorama.shape[-2:])
     if not torch.isfinite(pictures).all():
         raise InputError("the panorama holds samples that are not finite", where="segment_sky", mend="Repair it")
@@ -88,13 +92,43 @@ def segment_sky(panorama, vertical_fov: float = math.pi, options: SkyOptions = S
     return torch.stack(masks).reshape(*panorama.shape[:-3], *panorama.shape[-2:]).to(panorama.device)
 
 
+def checked_sky(mask, panorama) -> Tensor:
+    """A mask that came with a panorama, if it can be one.
+
+    Args:
+        mask: [..., H, W] bool, or numbers that are 0 and one other value (0/1, 0/255).
+        panorama: [..., 3, H, W] it belongs to.
+
+    Returns:
+        bool [..., H, W].
+
+    Raises:
+        InputError: another size than the panorama's, NaN, more than two values, or a picture that is sky all over,
+            which would teach that nothing stands anywhere.
+    """
+    mask, panorama = as_tensor(mask), as_tensor(panorama)
+    if mask.shape != (*panorama.shape[:-3], *panorama.shape[-2:]):
+        raise InputError(f"the mask has shape {tuple(mask.shape)}, the panorama {tuple(panorama.shape)}", where="mask",
+                         mend="Give one [..., H, W] of the panorama's size; resize masks by nearest pixel")
+    values = torch.unique(mask)
+    if not torch.isfinite(values.double()).all() or len(values) > 2 or (values[0] != 0 and len(values) == 2):
+        raise InputError(f"the mask holds {[round(float(v), 3) for v in values[:5]]}", where="mask",
+                         mend="Give two values: 0, and one that means sky")
+    sky = mask > 0
+    full = sky.flatten(-2).all(dim=-1)
+    if full.any():
+        raise InputError(f"{int(full.sum())} of {full.numel()} masks are sky all over", where="mask",
+                         mend="Turn the mask round if it marks what is not sky, or leave the pair out")
+    return sky
+
+
 def sky_iou(found, truth) -> float:
     """Intersection over union of two sky masks [..., H, W]; 1 where neither has sky.
 
     Raises:
         InputError: masks of different size.
     """
-    found, truth = (torch.as_tensor(x).bool() for x in (found, truth))
+    found, truth = (as_tensor(x).bool().cpu() for x in (found, truth))
     if found.shape != truth.shape:
         raise InputError(f"masks of shape {tuple(found.shape)} and {tuple(truth.shape)}", where="sky_iou",
                          mend="Resize one of them, by nearest pixel")

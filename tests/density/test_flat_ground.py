@@ -111,9 +111,11 @@ def test_bad_input_is_refused(change, named):
 
 
 def test_a_sphere_that_is_none_is_refused():
-    with pytest.raises(InputError, match="not 2:1"):
-        require_whole_sphere(224, 1232)
+    for size in ((224, 1232), (256, 256)):
+        with pytest.raises(InputError, match="not 2:1"):
+            require_whole_sphere(*size)
     require_whole_sphere(256, 512)
+    require_whole_sphere(128, 512)  # Sat2Density squeezes the rows
     for arguments in ((64, 128, 4.0), (64, 128, 0.0), (1, 128), (64, 128, math.pi, math.nan)):
         with pytest.raises(InputError):
             Sphere(*arguments)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from rsnb.density.sky_segment import segment_sky, sky_iou
+from rsnb.density.sky_segment import checked_sky, segment_sky, sky_iou
 from rsnb.errors import InputError
 
 CASES = (2, 4, 5, 7, 8, 12)
@@ -96,8 +96,8 @@ def test_cvact_panoramas(real):
 @pytest.mark.parametrize(("picture", "arguments", "named"), [
     (np.zeros((4, 32, 64)), {}, "shape"), (np.zeros((3, 4, 64)), {}, "at least 8 x 16"),
     (np.full((3, 32, 64), np.nan), {}, "not finite"), (np.full((3, 32, 64), 200.0), {}, "divide 8-bit"),
-    (np.zeros((3, 32, 64)), {"vertical_fov": 180.0}, "radians"),
-], ids=["channels", "too-small", "nan", "0-255", "degrees"])
+    (np.zeros((3, 32, 64)), {"vertical_fov": 180.0}, "radians"), (np.zeros((3, 28, 154)), {}, "not 2:1"),
+], ids=["channels", "too-small", "nan", "0-255", "degrees", "not-the-sphere"])
 def test_bad_pictures_are_refused(picture, arguments, named):
     with pytest.raises(InputError, match=named):
         segment_sky(picture, **arguments)
@@ -108,3 +108,15 @@ def test_iou_by_hand():
     assert sky_iou(a, b) == pytest.approx(1 / 3) and sky_iou(a * 0, b * 0) == 1
     with pytest.raises(InputError, match="masks of shape"):
         sky_iou(a, b[:, :3])
+
+
+def test_masks_that_come_along_are_checked():
+    panorama = np.zeros((2, 3, 8, 16), np.float32)
+    mask = np.zeros((2, 8, 16), np.uint8)
+    mask[:, :3] = 255
+    assert checked_sky(mask, panorama).sum().item() == 2 * 3 * 16
+    assert not checked_sky(mask * 0, panorama).any()  # a street under trees
+    for bad, named in ((mask[:, :4], "size"), (mask // 2 + 1, "two values"), (mask * np.nan, "two values"),
+                       (np.stack([mask[0], mask[0] * 0 + 255]), "1 of 2 masks are sky all over")):
+        with pytest.raises(InputError, match=named):
+            checked_sky(bad, panorama)
