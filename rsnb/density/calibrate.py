@@ -6,7 +6,8 @@ extent the height follows in metres, with the camera's height the extent (Sat2De
 CVACT, 17 pixels of 256, where the pictures say 12).
 
 What stands up looks farther away than it is and what lies above the carriageway looks nearer: on the city the height
-comes out a few per cent low.
+comes out up to 3 % low (9.79 for 10 pixels, interval 9.66 to 9.92, 24 pairs). CVUSA's horizon does not lie in the
+middle of its panoramas: `middle` at 4 to 6 degrees nearly doubles the correlation there.
 """
 
 from __future__ import annotations

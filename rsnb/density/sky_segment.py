@@ -10,6 +10,12 @@ Three kinds of evidence, in turn:
 
 At last single pixels may disagree with the shape where their evidence is strong (sky under an arch of trees, a lamp in
 front of the sky).
+
+Intersection over union, mean (least), beside the best constant horizon and the best threshold on one colour:
+
+* city, 24 whole spheres of 128 x 256: 0.997 (0.992); 0.73, 0.93;
+* city in CVUSA's layout, 24 bands of 32 x 176: 0.91 (0.59); 0.33, 0.77. Pale walls that reach above the picture fail;
+* the six CVACT demo cases, 128 x 512, whose masks are coarse: 0.963 (0.928); 0.84, 0.78.
 """
 
 from __future__ import annotations
