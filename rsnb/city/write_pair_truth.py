@@ -2,6 +2,8 @@
 
     pairs.json            places, lists, districts; side of the tiles, camera height, field of view; what was left out
     heights/<id>.tif      [S, S] topmost surface above the ground under the camera, metres
+    ground/<id>.tif       [S, S] bare ground above the ground under the camera, metres: heights - ground = what stands
+                          on the ground
     classes/<id>.png      [S, S] class ids of that surface
     depth/<id>.tif        [H, W] metres along the ray of each panorama pixel, inf = nothing
 
@@ -36,10 +38,12 @@ from rsnb.scenes import SemanticClass
 _SEEN = (SemanticClass(1, "column seen", (130, 130, 130)), SemanticClass(2, "top seen", (255, 255, 255)))
 
 
-def write_truth(folder: Path, pair_id: str, site: Site, pictures: PairPictures) -> None:
-    """Heights, classes and depth of a pair of any list."""
+def write_truth(folder: Path, pair_id: str, site: Site, pictures: PairPictures, ground: np.ndarray) -> None:
+    """Heights, bare ground [S, S] (model metres), classes and depth of a pair of any list."""
     write_float_tiff(folder / "heights" / f"{pair_id}.tif", pictures.heights - np.float32(site.ground_m),
                      {"quantity": "topmost surface above the ground under the camera", "unit": "m", "up": "north"})
+    write_float_tiff(folder / "ground" / f"{pair_id}.tif", (ground - site.ground_m).astype(np.float32),
+                     {"quantity": "bare ground above the ground under the camera", "unit": "m", "up": "north"})
     write_label_png(folder / "classes" / f"{pair_id}.png", pictures.classes, CLASSES)
     write_float_tiff(folder / "depth" / f"{pair_id}.tif", pictures.street.depth,
                      {"quantity": "distance along the ray", "unit": "m", "nothing": "inf"})

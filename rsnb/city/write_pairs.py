@@ -30,6 +30,7 @@ from rsnb.city.options import CLASSES, GEOREFERENCE, check_index
 from rsnb.city.pair_options import Layout, PairsOptions
 from rsnb.city.pair_scenes import PairCameras, PairPictures, take_pair
 from rsnb.city.pair_sites import Places, Site, choose_sites, refuse_common_ground
+from rsnb.city.pair_truth import TileGrid
 from rsnb.city.posed_scene import each_district
 from rsnb.city.store import ensure_built
 from rsnb.city.write_pair_truth import write_evaluation_truth, write_places, write_truth
@@ -140,7 +141,9 @@ class _Writer:
         """All files of a pair; gives its off-centre cameras [K, 3]."""
         pictures = take_pair(self.district.scene, self.top, self.cameras, site)
         _write_pictures(self.folder, self.options.layout, pair_id, site, pictures)
-        write_truth(self.folder / "truth", pair_id, site, pictures)
+        grid = TileGrid(site.tile_centre, self.options.tile_extent_m, self.options.tile_px, site.ground_m)
+        ground = self.district.terrain(*grid.cell_centres())
+        write_truth(self.folder / "truth", pair_id, site, pictures, ground)
         if site.split == "train":
             return np.zeros((0, 3))
         return write_evaluation_truth(self.folder / "truth", pair_id, site, pictures, self.district, self.cameras,

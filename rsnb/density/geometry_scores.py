@@ -74,12 +74,14 @@ class KnownPairs(Protocol):
     """Pairs whose truth is known, as the reader of made pairs gives them; tile metres, panoramas with north ahead.
 
     Attributes:
-        heights: [N, S, S]; top_visible: [N, S, S] bool or None; occupancy: [N, D, S, S] bool or None.
+        heights, ground: [N, S, S] topmost surface and bare ground.
+        top_visible: [N, S, S] bool or None; occupancy: [N, D, S, S] bool or None.
         camera: [N, 3]; depth: [N, H, W]; sky: [N, H, W] bool; vertical_fov: radians.
         views: [N, K, 3] further cameras, or None; view_depth, view_sky: [N, K, H, W] of theirs.
     """
 
     heights: np.ndarray
+    ground: np.ndarray
     top_visible: np.ndarray | None
     occupancy: np.ndarray | None
     camera: np.ndarray
@@ -92,12 +94,16 @@ class KnownPairs(Protocol):
 
 
 def truths_of(pairs: KnownPairs) -> tuple[SurfaceTruth, ViewTruth, tuple[ViewTruth, ...]]:
-    """What `score_geometry` wants to know, of pairs whose truth was read: surfaces, central view, other views."""
+    """What `score_geometry` wants to know, of pairs whose truth was read: surfaces, central view, other views.
+
+    Heights are taken above the bare ground of their own cell: a volume stands on a plane, and what a slope adds to the
+    height of a house says nothing about the house.
+    """
     centre = ViewTruth(pairs.camera, pairs.depth, pairs.sky, 0.0, pairs.vertical_fov)
     count = 0 if pairs.views is None else pairs.views.shape[1]
     others = (ViewTruth(pairs.views[:, k], pairs.view_depth[:, k], pairs.view_sky[:, k], 0.0, pairs.vertical_fov)
               for k in range(count))
-    return SurfaceTruth(pairs.heights, pairs.top_visible, pairs.occupancy), centre, tuple(others)
+    return SurfaceTruth(pairs.heights - pairs.ground, pairs.top_visible, pairs.occupancy), centre, tuple(others)
 
 
 def score_geometry(volume: DensityVolume, surface: SurfaceTruth, centre: ViewTruth | None = None,

@@ -147,8 +147,11 @@ def test_tiles_may_lie_off_the_camera_and_the_truth_says_so(district, tmp_path):
     assert 0.5 < np.linalg.norm(offsets, axis=1).max() <= 9.0
     for pair_id, place in places(tmp_path).items():
         heights = tifffile.imread(tmp_path / f"truth/heights/{pair_id}.tif")
+        ground = tifffile.imread(tmp_path / f"truth/ground/{pair_id}.tif")
         x, y = np.array(place["position"][:2]) - place["offset_m"]  # the tile's centre
         assert heights[0, 0] + place["position"][2] - 2.5 == pytest.approx(float(district().height(x - 31, y + 31)),
+                                                                           abs=2e-3)
+        assert ground[0, -1] + place["position"][2] - 2.5 == pytest.approx(float(district().terrain(x + 31, y + 31)),
                                                                            abs=2e-3)
 
 

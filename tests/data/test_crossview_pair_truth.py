@@ -18,7 +18,7 @@ from rsnb.errors import InputError
 def root(tmp_path):
     """Pair "a" of training, "b" and "c" of val; tiles of 4 cells, panoramas of 2 x 4, one further camera each."""
     truth = tmp_path / "truth"
-    for name in ("heights", "classes", "depth", "visible", "occupancy", "views"):
+    for name in ("heights", "ground", "classes", "depth", "visible", "occupancy", "views"):
         (truth / name).mkdir(parents=True)
     rows = [{"id": i, "split": s, "offset_m": [1.5, -2.0]} for i, s in (("a", "train"), ("b", "val"), ("c", "val"))]
     (truth / "pairs.json").write_text(json.dumps({
@@ -27,6 +27,7 @@ def root(tmp_path):
     (truth / "views.json").write_text(json.dumps({"positions": {"b": [[1, 2, 3]], "c": [[4, 5, 6]]}}))
     for k, i in enumerate("abc"):
         tifffile.imwrite(truth / f"heights/{i}.tif", np.full((4, 4), k, np.float32))
+        tifffile.imwrite(truth / f"ground/{i}.tif", np.full((4, 4), k - 0.5, np.float32))
         tifffile.imwrite(truth / f"depth/{i}.tif", np.array([[1, np.inf, 3, 4], [5, 6, np.inf, 8]], np.float32))
         Image.fromarray(np.full((4, 4), 3, np.uint8)).save(truth / f"classes/{i}.png")
         if i != "a":
@@ -40,6 +41,7 @@ def root(tmp_path):
 def test_every_part_of_evaluated_pairs(root):
     truth = read_pair_truth(root, ["c", "b"])
     assert has_pair_truth(root) and truth.ids == ("c", "b") and len(truth) == 2
+    assert truth.ground[:, 0, 0].tolist() == [1.5, 0.5]
     assert truth.heights[:, 0, 0].tolist() == [2.0, 1.0] and (truth.classes == 3).all()
     assert truth.visible[0, 0].tolist() == [False, True, True, True]
     assert truth.top_visible[0, 0].tolist() == [False, False, True, True]

@@ -195,8 +195,9 @@ def test_a_wrong_volume_scores_worse_where_it_is_wrong(spoil):
 def test_what_a_reader_gives_becomes_truth():
     views = [box_view([0.0, 0.0, EYE]), box_view([-2.0, 5.0, EYE]), box_view([4.5, 4.0, EYE])]
     visible = box_heights() > 0
+    slope = np.linspace(-1.0, 1.0, SIZE)[None, :, None] * np.ones((1, SIZE, SIZE))  # what stands on it stays the same
     pairs = SimpleNamespace(
-        heights=box_heights(), top_visible=visible, occupancy=box_occupied(), camera=views[0].position,
+        heights=box_heights() + slope, ground=slope, top_visible=visible, occupancy=box_occupied(), camera=views[0].position,
         depth=views[0].depth, sky=views[0].sky, vertical_fov=math.pi,
         views=np.stack([view.position for view in views[1:]], axis=1),
         view_depth=np.stack([view.depth for view in views[1:]], axis=1),

@@ -4,6 +4,7 @@ Real sets have none of it. It is for evaluation; a method that learns from pairs
 
     truth/pairs.json           side of the tiles, camera height, ceiling, field of view, class names; a row a pair
     truth/heights/<id>.tif     [S, S] topmost surface above the ground under the camera, metres
+    truth/ground/<id>.tif      [S, S] bare ground, the same
     truth/classes/<id>.png     [S, S] class ids of it
     truth/depth/<id>.tif       [H, W] metres along the rays of the panorama, inf = nothing
     truth/visible/<id>.png     [S, S] 2 = the camera sees the topmost surface, 1 = something of the cell, 0 = nothing
@@ -11,7 +12,7 @@ Real sets have none of it. It is for evaluation; a method that learns from pairs
     truth/views.json           `positions`: {id: [[east, north, up] ...]} of further cameras
     truth/views/<id>.npz       `depth` [K, H, W], `sky` [K, H, W], `rgb` [K, H, W, 3] of those
 
-Pairs of a training list have the first four alone.
+Pairs of a training list have the first five alone.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class PairTruth:
     Attributes:
         ids: one a pair.
         heights: [N, S, S] float32 topmost surface, metres.
+        ground: [N, S, S] float32 bare ground, metres; `heights - ground` is what stands on it (an nDSM).
         classes: [N, S, S] uint8 class ids of it; `class_names` says which.
         depth: [N, H, W] float32 metres along the ray, inf = nothing.
         camera: [N, 3] float64 the pair's camera, tile metres.
@@ -52,6 +54,7 @@ class PairTruth:
 
     ids: tuple[str, ...]
     heights: np.ndarray
+    ground: np.ndarray
     classes: np.ndarray
     depth: np.ndarray
     camera: np.ndarray
@@ -112,7 +115,7 @@ def read_pair_truth(root: str | Path, ids: Sequence[str] | None = None) -> PairT
     positions = _read_json(folder / "views.json")["positions"] if (folder / "views.json").is_file() else {}
     return PairTruth(
         ids, *(_required(folder / name, ids, suffix, read) for name, suffix, read in (
-            ("heights", ".tif", _read_tif), ("classes", ".png", _read_png), ("depth", ".tif", _read_tif))),
+            ("heights", ".tif", _read_tif), ("ground", ".tif", _read_tif), ("classes", ".png", _read_png), ("depth", ".tif", _read_tif))),
         np.array([[*row["offset_m"], height] for row in rows]), math.radians(float(about["vertical_fov_deg"])),
         float(about["tile_extent_m"]), height, {int(k): v for k, v in about.get("classes", {}).items()},
         None if seen is None else seen > 0, None if seen is None else seen > 1, occupied,
@@ -142,7 +145,7 @@ def _each(folder: Path, ids: tuple[str, ...], suffix: str, read):
         return None
     if not all(there):
         raise InputError(f"pair {ids[there.index(False)]} has no {folder.name}, others have", where=folder,
-                         mend="Ask for pairs of one list: those of training have only heights, classes and depth")
+                         mend="Ask for pairs of one list: those of training have only heights, ground, classes and depth")
     return [read(path) for path in paths]
 
 
