@@ -66,6 +66,18 @@ def test_importing_a_room_is_cheap(modules, absent):
     assert done.stdout.strip() == "[]"
 
 
+def test_no_door_offers_what_a_module_behind_it_is_called(project):
+    """`from rsnb.room import name` would give the function once, and the module from its first import on."""
+    from importlib import import_module
+
+    rooms = [path.parent for path in (project / "rsnb").glob("*/__init__.py")]
+    inside = {room.name: {path.stem for path in room.iterdir() if path.suffix == ".py" or path.is_dir()}
+              for room in rooms}
+    offered = {name: set(getattr(import_module(f"rsnb.{name}"), "_HOME", ())) for name in inside}
+    assert len(offered["density"]) > 50 and "volume" in inside["density"]
+    assert not {name: both for name in inside if (both := inside[name] & offered[name])}
+
+
 def test_everything_a_door_offers_is_there(project):
     """Each name in a lazy `__init__` resolves: a renamed function would otherwise fail at a user's first call."""
     program = (

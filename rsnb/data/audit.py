@@ -24,6 +24,7 @@ AUDITS = {
     "cvusa": "rsnb.data.crossview.cvusa",
     "cvact": "rsnb.data.crossview.cvact",
     "cvact_aligned": "rsnb.data.crossview.cvact",
+    "demo_cases": "rsnb.data.crossview.demo_cases",
     "worldstrat": "rsnb.data.earth.worldstrat",
     "geotiff_series": "rsnb.data.earth.geotiff_series",
     "safe": "rsnb.data.earth.safe",

@@ -100,7 +100,8 @@ class CameraHeight:
         return self.tile_px / self.pixels * _positive(camera_height_m, "camera_height_m")
 
 
-def calibrate(pairs: TilePanoramaPairs, options: CalibrationOptions = CalibrationOptions()) -> CameraHeight:
+def calibrate_camera_height(pairs: TilePanoramaPairs,
+                            options: CalibrationOptions = CalibrationOptions()) -> CameraHeight:
     """Fit one camera height to all pairs; their own camera_height_m is not looked at.
 
     Args:

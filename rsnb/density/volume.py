@@ -150,12 +150,16 @@ class RenderOptions:
 
     Attributes:
         samples: equal steps a ray.
-        length_m: of the sampled part of a ray; None = to the farthest corner of the tile as seen from the camera that is
-            farthest out in the batch, so that no ray ends inside the volume.
-        placement: where in its step a sample lies: "middle", or "end" (Sat2Density: the first one step from the camera).
-        stop: transmittance below which the compiled backends end a ray; 0 = never.
-        backend: "torch": the plain form for any ray; "cylinder": two interpolations in a row, for panoramas; "numba" and
-            "triton": compiled marches without gradient; "auto": the fastest that gives what is asked for.
+        length_m: of the sampled part of a ray; None = to the farthest corner of the volume as seen from the camera that
+            is farthest out in the batch, so that no ray ends inside the volume. The parallel rays of an orthographic
+            camera (`render_view`) are sampled until the last of them leaves the volume.
+        placement: where in its step a sample lies: "middle", or "end" (Sat2Density: the first one step from the
+            camera).
+        stop: transmittance below which "numba" ends a ray; the other backends follow every ray to its end. At 0 it
+            still ends one at 1e-7, where float32 has nothing left to add.
+        backend: "torch": the plain form, for any ray; "cylinder": two interpolations in a row, for panoramas of a level
+            camera; "numba": compiled loops for the CPU, float32, without gradient; "triton": compiled for a GPU,
+            float32, with gradients; "auto": the fastest that gives what is asked for.
     """
 
     samples: int = 100

@@ -15,7 +15,8 @@ The conventions of the whole package, stated once:
   axis is derived from it and always called `z_depth`.
 * **Images**: [..., 3, H, W], float32, 0..1.
 
-`poses` and `georeference` need numpy only (pyproj is loaded when first used), `cameras` and `homographies` need torch.
+`poses` and `georeference` need numpy only (pyproj is loaded when first used), `cameras` and `homographies` need torch,
+`isosurface` scikit-image.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ _HOME = {
     "plane_homography": "homographies",
     "fronto_parallel_homographies": "homographies",
     "warp_pixels": "homographies",
+    "density_surface": "isosurface",
     "Projector": "georeference",
     "lonlat_to_model": "georeference",
     "model_to_lonlat": "georeference",

@@ -1,4 +1,5 @@
-"""Writers of the files that notebooks leave behind: pictures, depth, GeoTIFF, video, meshes, multiplane images.
+"""Writers of the files that notebooks leave behind: pictures, depth, GeoTIFF, video, meshes, multiplane images,
+density volumes.
 
 All of them atomic.
 """
@@ -35,5 +36,15 @@ _HOME = {
     "ProgressOptions": "progress",
     "write_track_video": "track_video",
     "depth_rgb": "track_video",
+    "write_volume_vtk": "density_volume",
+    "write_surface_ply": "density_volume",
+    "write_surface_glb": "density_volume",
+    "write_height": "density_volume",
+    "TileVolume": "density_volume",
+    "write_path_film": "density_pictures",
+    "FilmOptions": "density_pictures",
+    "write_path_frames": "density_pictures",
+    "write_slices": "density_pictures",
+    "write_panoramas": "density_pictures",
 }
 __getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)

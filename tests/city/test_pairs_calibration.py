@@ -10,7 +10,7 @@ from PIL import Image
 
 from rsnb.city.write_pairs import PairsOptions, write_pairs
 from rsnb.density.alignment import check_headings
-from rsnb.density.calibrate import CalibrationOptions, calibrate
+from rsnb.density.calibrate import CalibrationOptions, calibrate_camera_height
 from rsnb.density.sky_segment import segment_sky, sky_iou
 from rsnb.scenes import TilePanoramaPairs
 
@@ -34,7 +34,7 @@ def written(district, tmp_path_factory):
 
 
 def test_camera_height_and_tile_extent_are_found_to_a_few_per_cent(written):
-    found = calibrate(written[0], CalibrationOptions(steps=31))
+    found = calibrate_camera_height(written[0], CalibrationOptions(steps=31))
     assert not found.at_edge and found.correlation > 0.15
     assert found.pixels == pytest.approx(2.5 / 64.0 * 128, rel=0.06)
     assert found.metres(64.0) == pytest.approx(2.5, rel=0.06)
