@@ -96,7 +96,7 @@ def test_no_kept_place_has_anything_too_tall_around_it(district):
 def test_number_of_threads_changes_no_byte(written, three, tmp_path):
     write_pairs(tmp_path, EVALUATED, three, threads=1)
     files = sorted(p.relative_to(written) for p in written.rglob("*") if p.is_file())
-    assert len(files) == 1 + 8 * 6 + 2 + 5 * 3
+    assert len(files) == 1 + 8 * 7 + 2 + 5 * 3
     assert all((written / f).read_bytes() == (tmp_path / f).read_bytes() for f in files)
 
 
