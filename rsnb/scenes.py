@@ -229,6 +229,14 @@ class TilePanoramaPairs:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def subset(self, index) -> TilePanoramaPairs:
+        """The pairs of an index array or boolean mask, in its order."""
+        index = np.arange(len(self))[np.atleast_1d(index)]
+        rows = {name: getattr(self, name) for name in
+                ("tiles", "panoramas", "heading", "sky", "position", "offset_m")}
+        return replace(self, ids=tuple(self.ids[i] for i in index),
+                       **{name: None if values is None else values[index] for name, values in rows.items()})
+
 
 @dataclass(frozen=True)
 class DatedStack:

@@ -25,6 +25,7 @@ _SIZES = {
     "small": {"width": 24, "slices": 24, "depth": 3},
     "full": {"kind": "published", "width": 32, "slices": 64, "depth": 4, "head": "relu", "unit_m": 15.0},
 }
+_FIRST_LOGIT = -1.0  # a fresh volume keeps 0.27 of each slice in the next one
 _HEAD_SPREAD = 0.1  # of the first logits, against a plain layer's: a fresh volume is nearly even
 
 
@@ -43,6 +44,10 @@ class DensityNetOptions:
             has an opacity of 0.18.
         gain: factor before the softplus: the way from nearly empty to opaque is long, and an optimiser that takes
             steps of one size walks it that many times faster. 1 = plain.
+        profile: "free" = every voxel for itself, as published; "falling" = density never grows upwards: each slice
+            keeps a share of the one below, and the lowest one of `most_density`. Things stand on the ground, and are
+            solid (ours; under a crown of leaves it is wrong).
+        most_density: of "falling", 1 / m; `head`, `initial_density` and `unit_m` do not matter there.
         unit_m: metres in which the head counts: density = head / unit_m. Half the tile's side for the published
             numbers (15 m CVACT, 27.5 m CVUSA); the height of a slice makes 1 an optical depth of 1 a slice.
 
@@ -59,12 +64,17 @@ class DensityNetOptions:
     initial_density: float = 0.01
     gain: float = 10.0
     unit_m: float = 1.0
+    profile: Literal["free", "falling"] = "free"
+    most_density: float = 1.5
 
     def __post_init__(self):
         if self.kind not in ("unet", "published") or self.head not in ("softplus", "relu"):
             raise InputError(f"kind is {self.kind!r} and head {self.head!r}", where="DensityNetOptions",
                              mend='Use kind="unet" or "published", and head="softplus" or "relu"')
-        for name in ("width", "slices", "depth", "initial_density", "gain", "unit_m"):
+        if self.profile not in ("free", "falling"):
+            raise InputError(f"profile is {self.profile!r}", where="DensityNetOptions",
+                             mend='Use profile="free" or "falling"')
+        for name in ("width", "slices", "depth", "initial_density", "gain", "unit_m", "most_density"):
             value = getattr(self, name)
             if not 0 < value < math.inf:
                 raise InputError(f"{name} is {value!r}", where="DensityNetOptions", mend="Give a number above 0")
@@ -94,7 +104,11 @@ class DensityNet(nn.Module):
         else:
             self.trunk = UNet(3, options.slices, options.width, options.depth, LayerKind())
             last = self.trunk.last
-        if options.head == "softplus":
+        if options.profile == "falling":
+            with torch.no_grad():
+                last.weight.mul_(_HEAD_SPREAD)
+                last.bias.fill_(_FIRST_LOGIT / options.gain)
+        elif options.head == "softplus":
             with torch.no_grad():
                 last.weight.mul_(_HEAD_SPREAD / options.gain)
                 last.bias.fill_(math.log(math.expm1(options.initial_density * options.unit_m)) / options.gain)
@@ -108,5 +122,7 @@ class DensityNet(nn.Module):
         if tile.ndim != 4 or tile.shape[1] != 3:
             raise InputError(f"the tile has shape {tuple(tile.shape)}, expected [B, 3, S, S]", where="DensityNet")
         x = self.trunk(tile if self.options.kind == "published" else 2 * tile - 1)
+        if self.options.profile == "falling":
+            return self.options.most_density * torch.sigmoid(self.options.gain * x).cumprod(dim=1)
         x = F.relu(x) if self.options.head == "relu" else F.softplus(self.options.gain * x)
         return x / self.options.unit_m

@@ -59,7 +59,7 @@ def march(volume: DensityVolume, origins, directions, options: RenderOptions | N
 
 
 def render_panorama(volume: DensityVolume, camera: PanoramaCamera, position, heading=0.0,
-                    options: RenderOptions | None = None) -> Rendered:
+                    options: RenderOptions | None = None, rows: tuple[int, int] | None = None) -> Rendered:
     """The panorama of a level camera.
 
     Args:
@@ -68,12 +68,13 @@ def render_panorama(volume: DensityVolume, camera: PanoramaCamera, position, hea
         position: [3] or [B, 3] tile metres; z is the height above the ground.
         heading: bearing of the centre column, radians, a number or [B].
         options: of the rendering.
+        rows: first and last (excluded) row of the camera to render; None = all.
 
     Returns:
         `Rendered` with pictures [B, 3, H, W] and [B, H, W].
 
     Raises:
-        InputError: as `march`; or a camera that is no panorama.
+        InputError: as `march`; or a camera that is no panorama, or has no such rows.
     """
     options = options or RenderOptions()
     if not isinstance(camera, PanoramaCamera):
@@ -81,6 +82,11 @@ def render_panorama(volume: DensityVolume, camera: PanoramaCamera, position, hea
                          mend="Give a PanoramaCamera, or use render_view")
     positions = _positions(position, len(volume), "render_panorama")
     level = _level(camera, positions, _headings(heading, len(volume)))
+    if rows is not None:
+        if not 0 <= rows[0] < rows[1] <= camera.height:
+            raise InputError(f"rows {rows} of a panorama of {camera.height}", where="render_panorama",
+                             mend="Give the first row and the one after the last")
+        level = level._replace(elevations=level.elevations[rows[0]:rows[1]])
     return _render_level(volume, level, options)
 
 

@@ -34,6 +34,8 @@ class Trained:
         optimiser: of torch.
         schedule: of learning rates, stepped once after each step; or None.
         generators: torch or numpy generators, besides the global ones, that the steps draw from.
+        others: further things with `state_dict` and `load_state_dict` that the steps change by themselves: the
+            optimiser of critics, say.
         records: what `after_step` writes down (validations, say): rows of numbers and texts, brought back in place.
     """
 
@@ -41,6 +43,7 @@ class Trained:
     optimiser: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler | None = None
     generators: Mapping[str, Generator] = field(default_factory=dict)
+    others: Mapping[str, Any] = field(default_factory=dict)
     records: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -178,6 +181,8 @@ class _Run:
         try:
             trained.model.load_state_dict(state["model"])
             trained.optimiser.load_state_dict(state["optimiser"])
+            for name, other in trained.others.items():
+                other.load_state_dict(state["others"][name])
         except (RuntimeError, ValueError, KeyError) as error:
             raise InputError(f"the checkpoint is of another model or optimiser ({_in_short(error)})", where=self.path,
                              mend="Use the parameters that it was made with, or another file") from error
@@ -202,6 +207,7 @@ class _Run:
             "seconds": self.seconds(), "model": trained.model.state_dict(),
             "optimiser": trained.optimiser.state_dict(),
             "schedule": None if trained.schedule is None else trained.schedule.state_dict(),
+            "others": {name: other.state_dict() for name, other in trained.others.items()},
             "random": random_state(trained.generators), "records": list(trained.records)})
         self.saved_at = self.done
 

@@ -1,0 +1,158 @@
+"""The whole method in one module: tile to volume, volume to rendering, rendering and sky to a street panorama."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from rsnb.density.illumination import Illumination, IlluminationEncoder, IlluminationOptions
+from rsnb.density.net import DensityNet, DensityNetOptions
+from rsnb.density.refine import RefineNet, RefineNetOptions
+from rsnb.density.render import render_panorama
+from rsnb.density.sky import sky_histogram
+from rsnb.density.volume import DensityVolume, Edges, Ground, Rendered, RenderOptions, TileFrame
+from rsnb.errors import InputError
+from rsnb.geometry.cameras import PanoramaCamera
+from rsnb.training import load_checkpoint, save_checkpoint
+
+_FORMAT = "rsnb density model 1"
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What a model is made of.
+
+    Attributes:
+        frame: extent and ceiling of its tiles, metres.
+        density: of the density net.
+        refine: of the refinement net; None = geometry alone, no pictures.
+        illumination: of the encoder; None = no injection of the sky's light (an ablation).
+        ground, edges: as in `DensityVolume`; the ground prior is ground="plane" (ours) or "slab" (published), and
+            "none" its ablation.
+        render: how rays are sampled.
+    """
+
+    frame: TileFrame
+    density: DensityNetOptions = field(default_factory=DensityNetOptions)
+    refine: RefineNetOptions | None = field(default_factory=RefineNetOptions)
+    illumination: IlluminationOptions | None = field(default_factory=IlluminationOptions)
+    ground: Ground = "plane"
+    edges: Edges = "hold"
+    render: RenderOptions = field(default_factory=RenderOptions)
+
+    def __post_init__(self):
+        if self.refine and self.illumination and self.refine.style_width != self.illumination.style_width:
+            raise InputError(f"the refinement net takes styles of {self.refine.style_width} numbers, the encoder gives "
+                             f"{self.illumination.style_width}", where="ModelOptions", mend="Use equal style_width")
+
+    @classmethod
+    def of_size(cls, size: str, frame: TileFrame, samples: int = 100) -> ModelOptions:
+        """The options of "tiny", "smoke", "small" (ours) or "full" (as published) for tiles of this frame."""
+        density = DensityNetOptions.of_size(size)
+        if size == "full":
+            density = replace(density, unit_m=frame.half_m)
+            return cls(frame, density, RefineNetOptions.of_size(size), IlluminationOptions.of_size(size), "slab",
+                       "fade", RenderOptions(samples, placement="end"))
+        return cls(frame, density, RefineNetOptions.of_size(size), IlluminationOptions.of_size(size),
+                   render=RenderOptions(samples))
+
+
+@dataclass(frozen=True)
+class StreetView:
+    """A panorama of the model.
+
+    Attributes:
+        rendered: what the volume gives along the rays.
+        rgb: [B, 3, H, W] refined picture 0..1, or None of a model without refinement.
+        illumination: what the encoder made of the sky, or None where no sky or style of one was given.
+    """
+
+    rendered: Rendered
+    rgb: Tensor | None = None
+    illumination: Illumination | None = None
+
+
+class SatDensity(nn.Module):
+    """Density net, illumination encoder and refinement net.
+
+    The density net sees the tile alone, never the sky: the same tile has the same volume under every sky.
+    """
+
+    def __init__(self, options: ModelOptions):
+        super().__init__()
+        self.options = options
+        self.density = DensityNet(options.density)
+        self.refine = None if options.refine is None else RefineNet(options.refine)
+        self.illumination = None if options.refine is None or options.illumination is None else \
+            IlluminationEncoder(options.illumination)
+
+    def volume(self, tile: Tensor) -> DensityVolume:
+        """The volumes over tiles [B, 3, S, S] in 0..1."""
+        options = self.options
+        return DensityVolume(self.density(tile), tile, options.frame, options.ground, options.edges)
+
+    def histogram(self, panorama: Tensor, sky: Tensor) -> Tensor:
+        """[B, L] what the encoder takes, of panoramas [B, 3, H, W] and sky masks [B, H, W]."""
+        mode = self.options.illumination.mode if self.options.illumination else "ours"
+        return sky_histogram(panorama, sky, "published" if mode == "published" else "fixed")
+
+    def view(self, volume: DensityVolume, camera: PanoramaCamera, position, heading=0.0,
+             histogram: Tensor | None = None, style: Tensor | None = None) -> StreetView:
+        """The panorama at a place.
+
+        Args:
+            volume: by `volume`.
+            camera, position, heading: as in `render_panorama`.
+            histogram: [B, L] of the sky that shall light it, by `histogram` or `preset_sky`; or
+            style: [B, W] itself, by `interpolate_styles` say; neither = no modulation.
+        """
+        rendered = render_panorama(volume, camera, position, heading, self.options.render)
+        if self.refine is None:
+            return StreetView(rendered)
+        light = None
+        if style is None and histogram is not None and self.illumination is not None:
+            light = self.illumination.illumination(histogram)
+            style = light.style
+        features = self.refine.features(rendered, self.options.frame.half_m)
+        return StreetView(rendered, self.refine(features, style), light)
+
+
+def save_model(path: str | Path, model: SatDensity) -> None:
+    """Weights and options of a model, in a file that `load_model` reads."""
+    save_checkpoint(path, {"format": _FORMAT, "options": asdict(model.options), "model": model.state_dict()})
+
+
+def load_model(path: str | Path, device: str = "cpu", frame: TileFrame | None = None) -> SatDensity:
+    """A model as it was saved, in eval mode.
+
+    Args:
+        path: of the file.
+        device: where to put it.
+        frame: of the tiles it shall serve; None = whatever it was trained for.
+
+    Raises:
+        InputError: no such file, a file of something else, or a model for tiles of another frame.
+    """
+    state = load_checkpoint(path)
+    if state.get("format") != _FORMAT:
+        raise InputError("this is no density model", where=path, mend="Give a file that save_model wrote; a checkpoint "
+                         "of a training goes on by giving it to that training")
+    plain = dict(state["options"])
+    kinds = {"frame": TileFrame, "density": DensityNetOptions, "refine": RefineNetOptions,
+             "illumination": IlluminationOptions, "render": RenderOptions}
+    try:
+        options = ModelOptions(**{name: kinds[name](**value) if name in kinds and value is not None else value
+                                  for name, value in plain.items()})
+        model = SatDensity(options)
+        model.load_state_dict(state["model"])
+    except (TypeError, RuntimeError) as error:
+        raise InputError(f"the model is of another version ({' '.join(str(error).split())[:120]})", where=path,
+                         mend="Train it again, or use the version of rsnb that wrote it") from error
+    if frame is not None and frame != options.frame:
+        raise InputError(f"the model is for tiles of {options.frame.extent_m} m under {options.frame.ceiling_m} m, "
+                         f"these have {frame.extent_m} m and {frame.ceiling_m} m", where=path,
+                         mend="Use the model of the same profile, or set extent and ceiling as it was trained")
+    return model.to(torch.device(device)).eval()
