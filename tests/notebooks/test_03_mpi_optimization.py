@@ -26,6 +26,7 @@ CELLS = Cells("03_mpi_optimization")
 TIMED = ("curves.png", "progress.gif", "scene.mpi", "scene.mpi.sha256", "csi.ckpt", "csi.ckpt.sha256")  # hold seconds
 pytestmark = pytest.mark.slow
 QUICK = {"published_steps": 0}  # for parameters that the network knows nothing of
+AFTER = "def our_recipe"  # up to there pictures are read and the baselines scored: the same for most tests
 
 
 def run_cells(out_dir, *arguments, **options) -> dict:
@@ -51,12 +52,18 @@ def plain(tmp_path_factory):
 def learnt(tmp_path_factory):
     """The same with the network, and the folder."""
     folder = tmp_path_factory.mktemp("learnt")
-    return folder, run_cells(folder)
+    return folder, run_cells(folder, after=AFTER)
 
 
 def test_the_same_parameters_leave_the_same_bytes(learnt, tmp_path):
     assert run_cells(tmp_path) == learnt[1] and len(learnt[1]) > 40
     assert "psnr_test" in learnt[1]["metrics.json"]
+
+
+def test_what_is_kept_of_the_first_cells_depends_on_nothing_else():
+    assert CELLS.read_before(AFTER) == {
+        "seed", "device", "data_root", "out_dir", "scene_path", "scene", "scene_format", "convention", "max_width",
+        "protocol", "test_views", "near_far", "lpips"}
 
 
 CHANGES = {
@@ -67,45 +74,47 @@ CHANGES = {
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_each_parameter_alone_changes_what_comes_out(name, plain, tmp_path):
-    assert run_cells(tmp_path, QUICK | {name: CHANGES[name]}) != plain
+    assert run_cells(tmp_path, QUICK | {name: CHANGES[name]}, after=AFTER) != plain
 
 
 @pytest.mark.parametrize(("name", "value"), [("published_steps", 3), ("mended", "none"), ("mended", "plane_code")])
 def test_parameters_of_the_network_change_its_score(name, value, learnt, tmp_path):
-    changed = run_cells(tmp_path, {name: value})
+    changed = run_cells(tmp_path, {name: value}, after=AFTER)
     assert changed["metrics.json"] != learnt[1]["metrics.json"]
     assert changed["layers/mpi.json"] == learnt[1]["layers/mpi.json"]  # our planes know nothing of it
 
 
 def test_rates_fall_at_milestones(tmp_path):
-    held, fallen = (run_cells(tmp_path / name[0], {"published_steps": 12, "mended": "none", "milestones": name})
-                    for name in ("50:2", "1:1000"))  # an epoch has ten steps
+    twelve = {"published_steps": 12, "mended": "none"}  # an epoch has ten steps
+    held, fallen = (run_cells(tmp_path / name[0], twelve | {"milestones": name}, after=AFTER)
+                    for name in ("50:2", "1:1000"))
     assert held["metrics.json"] != fallen["metrics.json"]
 
 
 def test_lpips_in_loss_and_scores(tmp_path, learnt):
     scored = run_cells(tmp_path / "scored", QUICK | {"lpips": "alex", "max_width": 128})
     assert scored["metrics.json"]
-    other = run_cells(tmp_path / "loss", {"published_lpips": True, "max_width": 128, "published_steps": 1})
-    without = run_cells(tmp_path / "without", {"max_width": 128, "published_steps": 1})
+    one_step = {"max_width": 128, "published_steps": 1}
+    other = run_cells(tmp_path / "loss", one_step | {"published_lpips": True}, after=AFTER)
+    without = run_cells(tmp_path / "without", one_step, after=AFTER)
     assert other["metrics.json"] != without["metrics.json"]
 
 
 def test_cross_scene_training_and_its_checkpoint(tmp_path, learnt):
     root = rsnb.city.ensure_whu_mvs(tmp_path, rsnb.city.WhuOptions(scenes=3, width=128, supersample=1))
     train = {"csi": "train", "csi_path": str(root), "csi_steps": 2}
-    left = run_cells(tmp_path / "a", train)
+    left = run_cells(tmp_path / "a", train, after=AFTER)
     assert (tmp_path / "a" / "csi.ckpt").is_file() and left["metrics.json"] != learnt[1]["metrics.json"]
-    longer = run_cells(tmp_path / "b", train | {"csi_steps": 5})
+    longer = run_cells(tmp_path / "b", train | {"csi_steps": 5}, after=AFTER)
     assert longer["metrics.json"] != left["metrics.json"]
-    again = run_cells(tmp_path / "c", {"csi": str(tmp_path / "a" / "csi.ckpt")})
+    again = run_cells(tmp_path / "c", {"csi": str(tmp_path / "a" / "csi.ckpt")}, after=AFTER)
     assert again["metrics.json"] == left["metrics.json"]
 
 
 def test_a_checkpoint_is_rendered_without_optimising(learnt, tmp_path, monkeypatch):
     folder, left = learnt
     monkeypatch.setattr(rsnb.mpi, "optimise_scene", None)  # calling it would fail
-    rendered = run_cells(tmp_path, {"checkpoint": str(folder / "scene.mpi")})
+    rendered = run_cells(tmp_path, {"checkpoint": str(folder / "scene.mpi")}, after=AFTER)
     views = [name for name in left if name.startswith(("test_views/", "layers/"))]
     assert views and all(rendered[name] == left[name] for name in views)
 
@@ -185,7 +194,8 @@ BAD = [("near_far", [120.0, 60.0]), ("near_far", [0.0, 60.0]), ("test_views", "0
 @pytest.mark.parametrize("change", [dict([pair]) for pair in BAD], ids=lambda change: str(change))
 def test_bad_parameters_stop_with_one_paragraph(change, tmp_path):
     with pytest.raises(InputError) as caught:
-        run_cells(tmp_path, QUICK | change if "mended" not in change and "published_steps" not in change else change)
+        run_cells(tmp_path, QUICK | change if "mended" not in change and "published_steps" not in change else change,
+                  after=AFTER)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 600
     assert not (tmp_path / "metrics.json").exists()
 
@@ -208,7 +218,7 @@ def good(tmp_path_factory):
             return results[-1]
 
         patch.setattr(rsnb.mpi, "optimise_scene", record)
-        run_cells(tmp_path_factory.mktemp("good"), SHARP, only_defaults=True)
+        run_cells(tmp_path_factory.mktemp("good"), SHARP, only_defaults=True, after=AFTER)
     return results[0]
 
 
@@ -230,7 +240,7 @@ SPOILT = {
 def test_spoilt_planes_fail_a_check(name, good, tmp_path, monkeypatch):
     monkeypatch.setattr(rsnb.mpi, "optimise_scene", lambda *_, **__: SPOILT[name](good))
     with pytest.raises(runs.CheckFailed, match="psnr_test"):
-        run_cells(tmp_path, SHARP, only_defaults=True)
+        run_cells(tmp_path, SHARP, only_defaults=True, after=AFTER)
 
 
 class FlatDepth:
@@ -250,7 +260,7 @@ class FlatDepth:
 def test_a_flat_depth_fails_its_check(good, tmp_path, monkeypatch):
     monkeypatch.setattr(rsnb.mpi, "optimise_scene", lambda *_, **__: FlatDepth(good))
     with pytest.raises(runs.CheckFailed, match="depth_error"):
-        run_cells(tmp_path, SHARP, only_defaults=True)
+        run_cells(tmp_path, SHARP, only_defaults=True, after=AFTER)
 
 
 def test_a_gain_that_is_none_fails_its_check(good, tmp_path, monkeypatch):
@@ -264,7 +274,7 @@ def test_a_gain_that_is_none_fails_its_check(good, tmp_path, monkeypatch):
     monkeypatch.setattr(rsnb.mpi, "optimise_scene", lambda *_, **__: good)
     monkeypatch.setattr(rsnb.mpi, "score_baselines", better)
     with pytest.raises(runs.CheckFailed, match="gain_over_single_plane"):
-        run_cells(tmp_path, SHARP, only_defaults=True)
+        run_cells(tmp_path, SHARP, only_defaults=True)  # all cells: a kept one holds the true baselines
 
 
 @pytest.mark.parametrize("what", ["layers", "checkpoint"])
@@ -283,4 +293,4 @@ def test_a_bit_that_is_off_fails_its_check(what, good, tmp_path, monkeypatch):
         load = rsnb.mpi.load_mpi
         monkeypatch.setattr(rsnb.mpi, "load_mpi", lambda path: replace(load(path), mpi=load(path).mpi * 1.001))
     with pytest.raises(runs.CheckFailed, match="bit_equal"):
-        run_cells(tmp_path, SHARP, only_defaults=True)
+        run_cells(tmp_path, SHARP, only_defaults=True, after=AFTER)
