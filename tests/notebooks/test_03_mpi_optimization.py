@@ -33,9 +33,20 @@ def run_cells(out_dir, *arguments, **options) -> dict:
     """As `Cells.run`, without what tells seconds."""
     left = {name: digest for name, digest in CELLS.run(out_dir, *arguments, **options).items() if name not in TIMED}
     if "metrics.json" in left:
-        metrics = json.loads((out_dir / "metrics.json").read_text())["metrics"]
-        left["metrics.json"] = json.dumps({k: v for k, v in metrics.items() if not k.startswith("seconds")})
+        left["metrics.json"] = json.dumps(metrics_of(out_dir))
     return left
+
+
+def metrics_of(out_dir) -> dict:
+    metrics = json.loads((out_dir / "metrics.json").read_text())["metrics"]
+    return {k: v for k, v in metrics.items() if not k.startswith("seconds")}
+
+
+def scores_of(out_dir, changes) -> dict:
+    """What is reported by the time everything is scored: cells from there on draw and write files."""
+    run_cells(out_dir, changes, until="order = sorted", after=AFTER)
+    runs.current().finish()
+    return metrics_of(out_dir)
 
 
 def city_folder():
@@ -86,29 +97,33 @@ def test_parameters_of_the_network_change_its_score(name, value, learnt, tmp_pat
 
 def test_rates_fall_at_milestones(tmp_path):
     twelve = {"published_steps": 12, "mended": "none"}  # an epoch has ten steps
-    held, fallen = (run_cells(tmp_path / name[0], twelve | {"milestones": name}, after=AFTER)
-                    for name in ("50:2", "1:1000"))
-    assert held["metrics.json"] != fallen["metrics.json"]
+    held, fallen = (scores_of(tmp_path / name[0], twelve | {"milestones": name}) for name in ("50:2", "1:1000"))
+    assert held != fallen
 
 
-def test_lpips_in_loss_and_scores(tmp_path, learnt):
-    scored = run_cells(tmp_path / "scored", QUICK | {"lpips": "alex", "max_width": 128})
-    assert scored["metrics.json"]
-    one_step = {"max_width": 128, "published_steps": 1}
-    other = run_cells(tmp_path / "loss", one_step | {"published_lpips": True}, after=AFTER)
-    without = run_cells(tmp_path / "without", one_step, after=AFTER)
-    assert other["metrics.json"] != without["metrics.json"]
+def test_lpips_in_loss_and_scores(tmp_path):
+    without = scores_of(tmp_path / "plain", QUICK)
+    scored = scores_of(tmp_path / "scored", QUICK | {"lpips": "alex"})
+    assert {k: v for k, v in scored.items() if "lpips" not in k} == without
+    assert 0 < scored["ours_test_standard_lpips"] < 1
+    one_step = {"max_width": 128, "published_steps": 1, "mended": "none"}  # the term needs 128 x 128 pixels
+    with_term, plain = (scores_of(tmp_path / f"{term}", one_step | {"published_lpips": term}) for term in (True, False))
+    ours = {name for name in plain if name.startswith(("ours", "psnr"))}
+    assert {name for name in plain if with_term[name] != plain[name]} >= {"as_published_test_standard_psnr"}
+    assert ours and all(with_term[name] == plain[name] for name in ours)
 
 
 def test_cross_scene_training_and_its_checkpoint(tmp_path, learnt):
     root = rsnb.city.ensure_whu_mvs(tmp_path, rsnb.city.WhuOptions(scenes=3, width=128, supersample=1))
     train = {"csi": "train", "csi_path": str(root), "csi_steps": 2}
-    left = run_cells(tmp_path / "a", train, after=AFTER)
-    assert (tmp_path / "a" / "csi.ckpt").is_file() and left["metrics.json"] != learnt[1]["metrics.json"]
-    longer = run_cells(tmp_path / "b", train | {"csi_steps": 5}, after=AFTER)
-    assert longer["metrics.json"] != left["metrics.json"]
-    again = run_cells(tmp_path / "c", {"csi": str(tmp_path / "a" / "csi.ckpt")}, after=AFTER)
-    assert again["metrics.json"] == left["metrics.json"]
+    left = scores_of(tmp_path / "a", train)
+    assert (tmp_path / "a" / "csi.ckpt").is_file()
+    added = {name: value for name, value in left.items() if name not in metrics_of(learnt[0])}
+    assert added and all("CSI" in name for name in added)
+    longer = scores_of(tmp_path / "b", train | {"csi_steps": 5})
+    assert all(longer[name] != value for name, value in added.items() if "psnr" in name)
+    again = scores_of(tmp_path / "c", {"csi": str(tmp_path / "a" / "csi.ckpt")})
+    assert again == left
 
 
 def test_a_checkpoint_is_rendered_without_optimising(learnt, tmp_path, monkeypatch):
