@@ -1,7 +1,7 @@
 """Sat2Density: from one satellite tile to a density volume, and from that to the street panorama of any place on it.
 
-`predict` gives the volume, `render_panorama` and `render_view` march through it, the refinement network paints what the
-volume cannot know. Everything is in metres (`volume` says where things lie).
+`SatDensity` is the model, `train_pairs` trains it; its volume is marched through by `render_panorama` and
+`render_view`, and the refinement network paints what the volume cannot know. Everything is in metres (`volume` says where things lie).
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ _NAMES = {
     "refine": "RefineNet RefineNetOptions",
     "illumination": "IlluminationEncoder IlluminationOptions Illumination interpolate_styles",
     "sky": "sky_histogram sky_distance SkyLook SKY_LOOKS sky_picture preset_sky preset_skies",
+    "model": "SatDensity ModelOptions StreetView save_model load_model",
+    "training": "train_pairs TrainingOptions PairSource",
     "critics": "PatchCritics CriticsOptions CropViews perspective_crops",
     "losses": "LossWeights gan_loss feature_matching_loss kl_loss l1_loss l2_loss opacity_loss gain_matched_l1 "
               "gravity_loss solidity_loss volume_variation",

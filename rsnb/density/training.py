@@ -38,7 +38,7 @@ from rsnb.density.volume import DensityVolume
 from rsnb.errors import InputError
 from rsnb.geometry.cameras import PanoramaCamera
 from rsnb.scenes import TilePanoramaPairs
-from rsnb.training import History, LoopOptions, Trained, train
+from rsnb.training import History, LoopOptions, Trained, one_cycle_schedule, train
 
 _NO_PICTURE = ("gan", "feature_matching", "l1", "l2", "perceptual", "kl")
 
@@ -164,7 +164,9 @@ class _Training:
         self.pictures = model.refine is not None and options.picture_after < options.steps
         self.critics = self.critic_optimiser = self.perceptual = None
         if self.pictures and options.critics is not None:
-            self.critics = PatchCritics(options.critics).to(self.device)
+            with torch.random.fork_rng(devices=[]):  # the same critics whatever was drawn before
+                torch.manual_seed(options.seed)
+                self.critics = PatchCritics(options.critics).to(self.device)
             self.critic_optimiser = torch.optim.Adam(self.critics.parameters(), options.rate, betas=options.betas)
         if self.pictures and weights.perceptual:
             self.perceptual = PerceptualTerm(options.trunk, options.trunk_file, where="train_pairs").to(self.device)
@@ -177,8 +179,7 @@ class _Training:
             optimiser.register_step_pre_hook(lambda *_: nn.utils.clip_grad_norm_(weights, options.clip) and None)
         schedule = None
         if options.schedule == "one_cycle":
-            schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, options.rate, total_steps=options.steps + 1,
-                                                           pct_start=0.2, cycle_momentum=False)
+            schedule = one_cycle_schedule(optimiser, options.steps)
         others = {} if self.critics is None else {"critics": self.critics, "critic_optimiser": self.critic_optimiser}
         trained = Trained(self.model, optimiser, schedule, {"order": self.order, "draws": self.draws}, others)
         given = LoopOptions(options.steps, description="Sat2Density") if loop is None else loop

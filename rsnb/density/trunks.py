@@ -6,6 +6,7 @@ illumination injection): map * (w + 1) + b, with w and b linear in the style, be
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -56,7 +57,7 @@ class ResidualTrunk(nn.Module):
 
 
 class UNet(nn.Module):
-    """A U-Net whose skips are added, not appended: half the products at full resolution, where the time goes.
+    """A U-Net (Ronneberger et al. 2015) with one layer a level on the way up.
 
     Args:
         inward, outward: channels of input and output.
@@ -64,21 +65,27 @@ class UNet(nn.Module):
         depth: halvings, >= 1.
         kind: of all layers but the last.
         style_width: of the style vector; None = there is no style.
+        joined: True = skips are appended to what comes from below, with a second layer at full resolution: what draws
+            outlines. False = they are added: half the products at full resolution, where the time goes.
     """
 
     def __init__(self, inward: int, outward: int, width: int, depth: int, kind: LayerKind,
-                 style_width: int | None = None):
+                 style_width: int | None = None, joined: bool = False):
         super().__init__()
-        self.kind = kind
+        self.kind, self.joined = kind, joined
         widths = [width << min(level, 2) for level in range(depth + 1)]
         self.first = Layer(inward, width, 3, kind)
+        if joined:
+            self.first = nn.Sequential(self.first, Layer(width, width, 3, kind))
         self.downs = nn.ModuleList(
             nn.Sequential(Layer(a, b, 3, kind, stride=2), Layer(b, b, 3, kind))
             for a, b in zip(widths, widths[1:], strict=False))
         up_widths = tuple(widths[-2::-1])
         coarser = (widths[-1], *up_widths)
-        self.narrowings = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in zip(coarser, up_widths, strict=False))
-        self.ups = nn.ModuleList(Layer(b, b, 3, kind) for b in up_widths)
+        self.narrowings = None if joined else nn.ModuleList(
+            nn.Conv2d(a, b, 1) for a, b in zip(coarser, up_widths, strict=False))
+        self.ups = nn.ModuleList(Layer(a + b if joined else b, b, 3, kind)
+                                 for a, b in zip(coarser, up_widths, strict=False))
         self.last = nn.Conv2d(width, outward, 1)
         self.modulation = Modulation(style_width, up_widths) if style_width else None
 
@@ -93,10 +100,16 @@ class UNet(nn.Module):
             skips.append(x)
             x = down(x)
         modulations = _modulations(self.modulation, style)
-        for step, (narrow, up) in enumerate(zip(self.narrowings, self.ups, strict=True)):
-            x = F.interpolate(narrow(x), scale_factor=2.0, mode="nearest") + skips.pop()
-            x = up(x, modulations.get(step))
+        for step, up in enumerate(self.ups):
+            x = up(self._meet(x, skips.pop(), step), modulations.get(step))
         return self.last(x)
+
+    def _meet(self, x: Tensor, skip: Tensor, step: int) -> Tensor:
+        """The map from below, twice as large, with the one of its level."""
+        if self.joined:
+            larger = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+            return torch.cat([larger, skip], dim=1)
+        return F.interpolate(self.narrowings[step](x), scale_factor=2.0, mode="nearest") + skip
 
 
 class Modulation(nn.Module):

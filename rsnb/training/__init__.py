@@ -19,6 +19,7 @@ _HOME = {
     "restore_random_state": "seeds",
     "milestone_schedule": "schedules",
     "parse_milestones": "schedules",
+    "one_cycle_schedule": "schedules",
     "pick_device": "devices",
     "free_bytes": "memory",
 }

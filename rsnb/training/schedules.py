@@ -1,7 +1,9 @@
-"""Learning rates that fall at milestones, written as in the published configurations: "100,200,300,400:2"."""
+"""Learning rates over a training: falling at milestones, written as in the published configurations
+("100,200,300,400:2"), or up and down once."""
 
 from __future__ import annotations
 
+import math
 import re
 
 import torch
@@ -38,3 +40,23 @@ def milestone_schedule(optimiser: torch.optim.Optimizer, text: str,
     """
     milestones, divisor = parse_milestones(text)
     return torch.optim.lr_scheduler.MultiStepLR(optimiser, [m * steps_per_unit for m in milestones], 1 / divisor)
+
+
+def one_cycle_schedule(optimiser: torch.optim.Optimizer, steps: int,
+                       warm: float = 0.2) -> torch.optim.lr_scheduler.LambdaLR:
+    """Rates from a 25th of the optimiser's up to it and down to nothing along half cosines (Smith and Topin 2018).
+
+    torch's own class divides by zero where the way up is one step long.
+
+    Args:
+        optimiser: its rates are the highest ones.
+        steps: of the training, >= 1.
+        warm: share of the steps that lead upwards.
+    """
+    top = max(warm * steps, 1.0)
+
+    def factor(step: int) -> float:
+        low, share = (1 / 25, 1 - step / top) if step < top else (1e-6, (step - top) / max(steps - top, 1.0))
+        return low + (1 - low) * (1 + math.cos(math.pi * min(share, 1.0))) / 2
+
+    return torch.optim.lr_scheduler.LambdaLR(optimiser, factor)

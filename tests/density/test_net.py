@@ -76,7 +76,7 @@ def test_a_volume_learns_to_follow_its_tile():
     target = tile[:, :1].expand(1, 8, 16, 16)
     adam = torch.optim.Adam(net.parameters(), 1e-2)
     losses = []
-    for _ in range(25):
+    for _ in range(60):
         loss = (net(tile) - target).abs().mean()
         losses.append(loss.item())
         adam.zero_grad()

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rsnb.errors import InputError
-from rsnb.training.schedules import milestone_schedule, parse_milestones
+from rsnb.training.schedules import milestone_schedule, one_cycle_schedule, parse_milestones
 
 
 def test_the_published_schedule_ends_at_a_thirty_second():
@@ -29,3 +29,19 @@ def test_an_empty_text_has_no_milestones():
 def test_other_texts_are_refused(text):
     with pytest.raises(InputError, match="milestones: "):
         parse_milestones(text)
+
+
+def test_one_cycle_rises_for_a_fifth_and_falls_to_nothing():
+    optimiser = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], 1e-2)
+    schedule = one_cycle_schedule(optimiser, 100)
+    rates = []
+    for _ in range(100):
+        rates.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        schedule.step()
+    assert rates[0] == pytest.approx(4e-4) and rates[20] == pytest.approx(1e-2) == max(rates)
+    # half-way up and half-way down the cosines: (0.04 + 1) / 2 and 1 / 2 of the highest
+    assert rates[10] == pytest.approx(0.52e-2) and rates[60] == pytest.approx(0.5e-2, rel=1e-4)
+    assert rates[99] < 1e-5 and all(a < b for a, b in zip(rates[:20], rates[1:21], strict=True))
+    for steps in (1, 2, 4, 5):  # torch's OneCycleLR cannot do 5
+        assert one_cycle_schedule(optimiser, steps).get_last_lr()[0] > 0

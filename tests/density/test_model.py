@@ -1,0 +1,100 @@
+"""The model: one volume under every sky, saved and read again, and refused where it does not fit."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from rsnb.density.illumination import IlluminationOptions
+from rsnb.density.model import ModelOptions, SatDensity, load_model, save_model
+from rsnb.density.net import DensityNet, DensityNetOptions
+from rsnb.density.render import render_panorama
+from rsnb.density.sky import preset_sky
+from rsnb.density.volume import TileFrame
+from rsnb.errors import InputError
+from rsnb.geometry.cameras import PanoramaCamera
+from rsnb.training import save_checkpoint
+
+FRAME = TileFrame(30.0, 8.0)
+CAMERA = PanoramaCamera(32, 16)
+EYE = [1.0, -2.0, 2.5]
+
+
+def tiny(**changes) -> SatDensity:
+    torch.manual_seed(3)
+    return SatDensity(replace(ModelOptions.of_size("tiny", FRAME, samples=12), **changes)).eval()
+
+
+def tiles(count: int = 2) -> torch.Tensor:
+    return torch.rand(count, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+
+
+def test_the_sky_changes_the_picture_and_never_the_geometry():
+    model = tiny()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(5)))
+        volume = model.volume(tiles())
+        clear, dusk = (model.view(volume, CAMERA, EYE, histogram=preset_sky(name)[None].expand(2, -1))
+                       for name in ("clear", "dusk"))
+        again = model.view(volume, CAMERA, EYE, histogram=preset_sky("clear")[None].expand(2, -1))
+        none = model.view(volume, CAMERA, EYE)
+    for part in ("rgb", "opacity", "distance"):
+        assert torch.equal(getattr(clear.rendered, part), getattr(dusk.rendered, part))
+    assert (clear.rgb - dusk.rgb).abs().max() > 1e-3 and (clear.rgb - none.rgb).abs().max() > 1e-3
+    assert torch.equal(clear.rgb, again.rgb)
+    style = clear.illumination.style
+    assert torch.equal(model.view(volume, CAMERA, EYE, style=style).rgb, clear.rgb)
+
+
+def test_parts_can_be_left_out():
+    volume = tiny(refine=None).volume(tiles())
+    assert tiny(refine=None).view(volume, CAMERA, EYE).rgb is None
+    plain = tiny(illumination=None)
+    assert plain.illumination is None
+    histogram = preset_sky("clear")[None].expand(2, -1)
+    assert torch.equal(plain.view(volume, CAMERA, EYE, histogram=histogram).rgb, plain.view(volume, CAMERA, EYE).rgb)
+    with pytest.raises(InputError, match="equal style_width"):
+        tiny(illumination=IlluminationOptions.of_size("tiny", style_width=7))
+
+
+def test_the_full_model_is_the_published_one_in_its_own_units():
+    options = ModelOptions.of_size("full", FRAME)
+    assert (options.ground, options.edges, options.render.placement) == ("slab", "fade", "end")
+    assert options.density.unit_m == 15.0 and options.density.kind == options.refine.kind == "published"
+
+
+def test_a_saved_model_gives_the_same_volume_and_fits_its_own_tiles_alone(tmp_path):
+    model = tiny()
+    save_model(tmp_path / "m.pt", model)
+    read = load_model(tmp_path / "m.pt", frame=FRAME)
+    assert read.options == model.options and not read.training
+    assert torch.equal(read.volume(tiles()).sigma, model.volume(tiles()).sigma)
+    with pytest.raises(InputError, match="30.0 m under 8.0 m, these have 55.0 m"):
+        load_model(tmp_path / "m.pt", frame=TileFrame(55.0, 8.0))
+    save_checkpoint(tmp_path / "other.pt", {"format": "something else"})
+    with pytest.raises(InputError, match="no density model"):
+        load_model(tmp_path / "other.pt")
+
+
+def test_falling_density_never_grows_upwards():
+    torch.manual_seed(0)
+    net = DensityNet(DensityNetOptions(width=8, slices=6, depth=1, profile="falling", most_density=2.0))
+    with torch.no_grad():
+        net.trunk.last.weight.mul_(30)
+        sigma = net(tiles())
+    assert (sigma[:, 1:] <= sigma[:, :-1]).all() and 0 < sigma.min() and sigma.max() <= 2.0
+    assert sigma[:, 0].std() > 0.05
+    with pytest.raises(InputError, match="falling"):
+        DensityNetOptions(profile="rising")
+
+
+def test_some_rows_are_those_rows_of_the_whole():
+    volume = tiny().volume(tiles()).to(torch.float64)
+    whole = render_panorama(volume, CAMERA, EYE, 0.3)
+    part = render_panorama(volume, CAMERA, EYE, 0.3, rows=(3, 9))
+    assert torch.allclose(part.opacity, whole.opacity[:, 3:9], atol=1e-9)
+    assert torch.allclose(part.rgb, whole.rgb[:, :, 3:9], atol=1e-9)
+    for rows in ((9, 3), (0, 17), (-1, 4)):
+        with pytest.raises(InputError, match="of a panorama of 16"):
+            render_panorama(volume, CAMERA, EYE, rows=rows)
