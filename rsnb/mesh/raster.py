@@ -10,6 +10,8 @@ A software driver (Mesa's llvmpipe) serves as well, for tests.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import torch
 
@@ -96,14 +98,23 @@ def _lens(camera, offset: tuple[float, float]) -> tuple[np.ndarray, float, bool]
                      mend="Use backend='embree' for panoramas: a cube map would get 2 to 5 % of the labels wrong")
 
 
+def egl_context():
+    """An OpenGL 3.3 context over EGL, without a display; whatever moderngl raises where there is none."""
+    import moderngl
+
+    # Triton and Mesa's software driver each bring an LLVM: where the driver's is loaded first, importing triton ends
+    # the process with a segmentation fault, and torch imports it when the first optimiser is made.
+    with suppress(ImportError):
+        import triton  # noqa: F401
+    return moderngl.create_context(standalone=True, backend="egl", require=330)
+
+
 class IdRaster:
     """An OpenGL context with the faces of one scene in it. Belongs to the thread that made it."""
 
     def __init__(self, scene: RayScene):
         try:
-            import moderngl
-
-            self.context = moderngl.create_context(standalone=True, backend="egl", require=330)
+            self.context = egl_context()
         except Exception as error:  # moderngl raises plain Exception, OSError or ImportError
             raise InputError(f"OpenGL over EGL cannot be had ({error})", where="backend='egl'",
                              mend="Install moderngl and an EGL driver (Debian: libegl1 libgl1-mesa-dri), or use "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from rsnb.errors import InputError
 from rsnb.geometry import NadirCamera, PanoramaCamera, PinholeCamera, nadir_pose, pose_from_heading
 from rsnb.mesh import RayScene, RenderOptions, render
-from rsnb.mesh.raster import face_ids
+from rsnb.mesh.raster import egl_context, face_ids
 from rsnb.scenes import Material, TexturedMesh
 
 
@@ -18,9 +20,7 @@ from rsnb.scenes import Material, TexturedMesh
 def scene() -> RayScene:
     """A hilly ground of 300 m and 200 boards standing on it."""
     try:
-        import moderngl
-
-        moderngl.create_context(standalone=True, backend="egl", require=330).release()
+        egl_context().release()
     except Exception as error:
         pytest.skip(f"no OpenGL over EGL here: {error}")
     rng = np.random.default_rng(0)
@@ -42,6 +42,14 @@ def scene() -> RayScene:
     return RayScene(TexturedMesh(np.concatenate(vertices) + [25_490_000.0, 6_668_000, 0], faces,
                                  rng.random((len(faces), 3, 2)).astype(np.float32), np.zeros(len(faces), np.int32),
                                  (Material("m", texture=texture),), np.ones(len(faces), np.int32)))
+
+
+def test_an_optimiser_can_be_made_after_a_context(scene):
+    """In a process of its own: here triton may be loaded already."""
+    program = ("import torch; from rsnb.mesh.raster import egl_context; context = egl_context(); "
+               "torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))]); print('made')")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0 and done.stdout.strip() == "made", done.stderr[-500:]
 
 
 PINHOLE = PinholeCamera(np.array([[210.0, 3, 150], [0, 240, 90], [0, 0, 1]]), 320, 200)
