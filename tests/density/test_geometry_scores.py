@@ -197,8 +197,8 @@ def test_what_a_reader_gives_becomes_truth():
     visible = box_heights() > 0
     slope = np.linspace(-1.0, 1.0, SIZE)[None, :, None] * np.ones((1, SIZE, SIZE))  # what stands on it stays the same
     pairs = SimpleNamespace(
-        heights=box_heights() + slope, ground=slope, top_visible=visible, occupancy=box_occupied(), camera=views[0].position,
-        depth=views[0].depth, sky=views[0].sky, vertical_fov=math.pi,
+        heights=box_heights() + slope, ground=slope, top_visible=visible, occupancy=box_occupied(),
+        camera=views[0].position, depth=views[0].depth, sky=views[0].sky, vertical_fov=math.pi,
         views=np.stack([view.position for view in views[1:]], axis=1),
         view_depth=np.stack([view.depth for view in views[1:]], axis=1),
         view_sky=np.stack([view.sky for view in views[1:]], axis=1))

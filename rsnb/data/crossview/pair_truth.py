@@ -115,7 +115,8 @@ def read_pair_truth(root: str | Path, ids: Sequence[str] | None = None) -> PairT
     positions = _read_json(folder / "views.json")["positions"] if (folder / "views.json").is_file() else {}
     return PairTruth(
         ids, *(_required(folder / name, ids, suffix, read) for name, suffix, read in (
-            ("heights", ".tif", _read_tif), ("ground", ".tif", _read_tif), ("classes", ".png", _read_png), ("depth", ".tif", _read_tif))),
+            ("heights", ".tif", _read_tif), ("ground", ".tif", _read_tif), ("classes", ".png", _read_png),
+            ("depth", ".tif", _read_tif))),
         np.array([[*row["offset_m"], height] for row in rows]), math.radians(float(about["vertical_fov_deg"])),
         float(about["tile_extent_m"]), height, {int(k): v for k, v in about.get("classes", {}).items()},
         None if seen is None else seen > 0, None if seen is None else seen > 1, occupied,
@@ -145,7 +146,8 @@ def _each(folder: Path, ids: tuple[str, ...], suffix: str, read):
         return None
     if not all(there):
         raise InputError(f"pair {ids[there.index(False)]} has no {folder.name}, others have", where=folder,
-                         mend="Ask for pairs of one list: those of training have only heights, ground, classes and depth")
+                         mend="Ask for pairs of one list: those of training have only heights, ground, classes and "
+                              "depth")
     return [read(path) for path in paths]
 
 
