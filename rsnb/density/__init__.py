@@ -1,7 +1,8 @@
 """Sat2Density: from one satellite tile to a density volume, and from that to the street panorama of any place on it.
 
 `SatDensity` is the model, `train_pairs` trains it; its volume is marched through by `render_panorama` and
-`render_view`, and the refinement network paints what the volume cannot know. Everything is in metres (`volume` says where things lie).
+`render_view`, and the refinement network paints what the volume cannot know. Everything is in metres (`volume` says
+where things lie).
 """
 
 from __future__ import annotations
