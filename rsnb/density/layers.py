@@ -29,12 +29,13 @@ class LayerKind:
     Attributes:
         padding: "reflect" at all borders; "around": columns continue on the other side, rows repeat the outermost;
             "zeros".
-        norm: "instance" (affine), "group" (up to 8 groups) or "none".
+        norm: "instance" (affine), "group" (up to 8 groups), "batch" or "none". The first two make what a colour means
+            depend on how much of it there is in the picture: heights that go with colours are learned slowly.
         spectral: spectral norm of the weights.
     """
 
     padding: Literal["reflect", "around", "zeros"] = "zeros"
-    norm: Literal["instance", "group", "none"] = "group"
+    norm: Literal["instance", "group", "batch", "none"] = "group"
     spectral: bool = False
 
 
@@ -136,6 +137,8 @@ def _wrapped(x: Tensor, by: int) -> Tensor:
 def _norm(norm: str, channels: int) -> nn.Module:
     if norm == "instance":
         return nn.InstanceNorm2d(channels, affine=True)
+    if norm == "batch":
+        return nn.BatchNorm2d(channels)
     if norm == "group":
         return nn.GroupNorm(next(groups for groups in (8, 4, 2, 1) if channels % groups == 0), channels)
     return nn.Identity()

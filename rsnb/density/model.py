@@ -27,7 +27,8 @@ class ModelOptions:
 
     Attributes:
         frame: extent and ceiling of its tiles, metres.
-        density: of the density net.
+        density: of the density net; None = no volume: the refinement net sees the bare ground plane and invents the
+            rest, a direct image-to-image generator (a baseline).
         refine: of the refinement net; None = geometry alone, no pictures.
         illumination: of the encoder; None = no injection of the sky's light (an ablation).
         ground, edges: as in `DensityVolume`; the ground prior is ground="plane" (ours) or "slab" (published), and
@@ -36,7 +37,7 @@ class ModelOptions:
     """
 
     frame: TileFrame
-    density: DensityNetOptions = field(default_factory=DensityNetOptions)
+    density: DensityNetOptions | None = field(default_factory=DensityNetOptions)
     refine: RefineNetOptions | None = field(default_factory=RefineNetOptions)
     illumination: IlluminationOptions | None = field(default_factory=IlluminationOptions)
     ground: Ground = "plane"
@@ -84,7 +85,7 @@ class SatDensity(nn.Module):
     def __init__(self, options: ModelOptions):
         super().__init__()
         self.options = options
-        self.density = DensityNet(options.density)
+        self.density = None if options.density is None else DensityNet(options.density)
         self.refine = None if options.refine is None else RefineNet(options.refine)
         self.illumination = None if options.refine is None or options.illumination is None else \
             IlluminationEncoder(options.illumination)
@@ -92,7 +93,8 @@ class SatDensity(nn.Module):
     def volume(self, tile: Tensor) -> DensityVolume:
         """The volumes over tiles [B, 3, S, S] in 0..1."""
         options = self.options
-        return DensityVolume(self.density(tile), tile, options.frame, options.ground, options.edges)
+        sigma = tile.new_zeros(len(tile), 1, *tile.shape[-2:]) if self.density is None else self.density(tile)
+        return DensityVolume(sigma, tile, options.frame, options.ground, options.edges)
 
     def histogram(self, panorama: Tensor, sky: Tensor) -> Tensor:
         """[B, L] what the encoder takes, of panoramas [B, 3, H, W] and sky masks [B, H, W]."""

@@ -102,7 +102,7 @@ class DensityNet(nn.Module):
             self.trunk = ResidualTrunk(3, options.slices, options.width, ups, options.blocks, PUBLISHED)
             last = self.trunk.last.conv
         else:
-            self.trunk = UNet(3, options.slices, options.width, options.depth, LayerKind(), joined=True)
+            self.trunk = UNet(3, options.slices, options.width, options.depth, LayerKind(norm="batch"), joined=True)
             last = self.trunk.last
         if options.profile == "falling":
             with torch.no_grad():

@@ -175,8 +175,7 @@ class _Training:
         options = self.options
         optimiser = torch.optim.Adam(self.model.parameters(), options.rate, betas=options.betas)
         if options.clip is not None:
-            weights = list(self.model.parameters())
-            optimiser.register_step_pre_hook(lambda *_: nn.utils.clip_grad_norm_(weights, options.clip) and None)
+            optimiser.register_step_pre_hook(self.clip)
         schedule = None
         if options.schedule == "one_cycle":
             schedule = one_cycle_schedule(optimiser, options.steps)
@@ -190,6 +189,9 @@ class _Training:
         history = train(self.step, trained, LoopOptions(**values), after_step)
         self.model.eval()
         return history
+
+    def clip(self, *_) -> None:
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip)
 
     def step(self, number: int) -> dict[str, Tensor]:
         """The loss of one step, and its terms."""
