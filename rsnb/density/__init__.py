@@ -17,7 +17,8 @@ _NAMES = {
     "illumination": "IlluminationEncoder IlluminationOptions Illumination interpolate_styles",
     "sky": "sky_histogram sky_distance SkyLook SKY_LOOKS sky_picture preset_sky preset_skies",
     "model": "SatDensity ModelOptions StreetView save_model load_model",
-    "training": "train_pairs TrainingOptions PairSource",
+    "training": "train_pairs PairSource",
+    "training_options": "TrainingOptions",
     "baselines": "constant_heights mean_map train_oracle OracleOptions HeightNet",
     "critics": "PatchCritics CriticsOptions CropViews perspective_crops",
     "losses": "LossWeights gan_loss feature_matching_loss kl_loss l1_loss l2_loss opacity_loss gain_matched_l1 "

@@ -7,7 +7,7 @@ scored like those of a volume. The direct image-to-image generator is `ModelOpti
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -76,15 +76,15 @@ def train_oracle(tiles: np.ndarray, heights: np.ndarray, options: OracleOptions 
         InputError: numbers that do not fit or are not finite.
     """
     heights = _checked(heights)
-    if tiles.shape != (len(heights), 3, *heights.shape[1:]):
-        raise InputError(f"tiles have shape {tiles.shape}, heights {heights.shape}", where="train_oracle",
-                         mend="Give as many tiles as height maps, of one size")
+    if tiles.shape != (len(heights), 3, *heights.shape[1:]) or not np.isfinite(tiles).all():
+        raise InputError(f"tiles have shape {tiles.shape}, heights {heights.shape}, or a tile is not finite",
+                         where="train_oracle", mend="Give as many finite tiles as height maps, of one size")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         net = HeightNet(options.width, options.depth)
     order = np.random.default_rng([options.seed, 2])
     told = torch.as_tensor(np.maximum(heights, 0.0), dtype=torch.float32)
-    seen = torch.as_tensor(tiles)
+    seen = torch.as_tensor(tiles, dtype=torch.float32)
 
     def step(_number: int) -> Tensor:
         index = torch.as_tensor(order.choice(len(seen), options.batch, replace=len(seen) < options.batch))
@@ -93,9 +93,8 @@ def train_oracle(tiles: np.ndarray, heights: np.ndarray, options: OracleOptions 
     adam = torch.optim.Adam(net.parameters(), options.rate)
     trained = Trained(net, adam, one_cycle_schedule(adam, options.steps), {"order": order})
     given = loop or LoopOptions(options.steps, description="oracle")
-    history = train(step, trained, LoopOptions(options.steps, given.checkpoint, given.save_every, given.resume,
-                                               {"oracle": repr(options)} | dict(given.settings),
-                                               description=given.description))
+    settings = {"oracle": repr(options), "tiles": len(tiles)} | dict(given.settings)
+    history = train(step, trained, replace(given, steps=options.steps, settings=settings))
     return net.eval(), history
 
 

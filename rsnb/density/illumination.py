@@ -110,7 +110,7 @@ class IlluminationEncoder(nn.Module):
 
         Args:
             histogram: by `sky_histogram` in the mode of the options.
-            generator: of the draws, on the histogram's device; None = the global one.
+            generator: of the draws, on any device; None = the global one.
 
         Raises:
             InputError: another length.
@@ -121,7 +121,8 @@ class IlluminationEncoder(nn.Module):
         mean, log_variance = self.moments(histogram)
         code = mean
         if self.options.draw_in_training if self.training else self.options.draw_at_test:
-            noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=mean.device)
+            device = mean.device if generator is None else generator.device
+            noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=device).to(mean.device)
             code = mean + noise * torch.exp(log_variance / 2)
         return Illumination(self.style(code), mean, log_variance)
 

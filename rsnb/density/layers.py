@@ -1,8 +1,8 @@
 """Convolutions of the density room's networks: how they pad, what normalises them, and their activations.
 
 Sat2Density pads by reflection and has spectral norm (Miyato et al. 2018) and an affine instance norm on every layer. A
-panorama closes on itself, so ours can pad along the circle; and group norm without spectral norm is what our small
-networks use, because it is fast and the same in training and test.
+panorama closes on itself, so ours can pad along the circle; and our small networks have no spectral norm, and group
+norm where they paint pictures and batch norm where colours stand for heights.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from rsnb.density.sky import sky_histogram
 from rsnb.density.volume import DensityVolume, Edges, Ground, Rendered, RenderOptions, TileFrame
 from rsnb.errors import InputError
 from rsnb.geometry.cameras import PanoramaCamera
-from rsnb.training import load_checkpoint, save_checkpoint
+from rsnb.training import load_checkpoint, pick_device, save_checkpoint
 
 _FORMAT = "rsnb density model 1"
 
@@ -89,6 +89,10 @@ class SatDensity(nn.Module):
         self.refine = None if options.refine is None else RefineNet(options.refine)
         self.illumination = None if options.refine is None or options.illumination is None else \
             IlluminationEncoder(options.illumination)
+        if self.density is None and self.refine is None:
+            raise InputError("the model has neither a density net nor a refinement net", where="ModelOptions",
+                             mend="Give one of them")
+        self.eval()  # `train_pairs` turns training mode on and off
 
     def volume(self, tile: Tensor) -> DensityVolume:
         """The volumes over tiles [B, 3, S, S] in 0..1."""
@@ -102,7 +106,8 @@ class SatDensity(nn.Module):
         return sky_histogram(panorama, sky, "published" if mode == "published" else "fixed")
 
     def view(self, volume: DensityVolume, camera: PanoramaCamera, position, heading=0.0,
-             histogram: Tensor | None = None, style: Tensor | None = None) -> StreetView:
+             histogram: Tensor | None = None, style: Tensor | None = None, *,
+             generator: torch.Generator | None = None) -> StreetView:
         """The panorama at a place.
 
         Args:
@@ -110,13 +115,14 @@ class SatDensity(nn.Module):
             camera, position, heading: as in `render_panorama`.
             histogram: [B, L] of the sky that shall light it, by `histogram` or `preset_sky`; or
             style: [B, W] itself, by `interpolate_styles` say; neither = no modulation.
+            generator: on the CPU, of an encoder that draws its code; None = the global one.
         """
         rendered = render_panorama(volume, camera, position, heading, self.options.render)
         if self.refine is None:
             return StreetView(rendered)
         light = None
         if style is None and histogram is not None and self.illumination is not None:
-            light = self.illumination.illumination(histogram)
+            light = self.illumination.illumination(histogram, generator)
             style = light.style
         features = self.refine.features(rendered, self.options.frame.half_m)
         return StreetView(rendered, self.refine(features, style), light)
@@ -157,4 +163,4 @@ def load_model(path: str | Path, device: str = "cpu", frame: TileFrame | None = 
         raise InputError(f"the model is for tiles of {options.frame.extent_m} m under {options.frame.ceiling_m} m, "
                          f"these have {frame.extent_m} m and {frame.ceiling_m} m", where=path,
                          mend="Use the model of the same profile, or set extent and ceiling as it was trained")
-    return model.to(torch.device(device)).eval()
+    return model.to(torch.device(pick_device(device)))

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
-from typing import Literal, Protocol
+from dataclasses import asdict, dataclass, fields
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from rsnb.density.augment import draw_turns, turn_headings, turn_offsets, turn_panoramas, turn_tiles
-from rsnb.density.critics import CriticsOptions, PatchCritics
+from rsnb.density.critics import PatchCritics
+from rsnb.density.flat_ground import require_whole_sphere
 from rsnb.density.losses import (
-    LossWeights,
     feature_matching_loss,
     gain_matched_l1,
     gan_loss,
@@ -34,13 +34,12 @@ from rsnb.density.losses import (
 from rsnb.density.model import SatDensity, StreetView
 from rsnb.density.perceptual import PerceptualTerm
 from rsnb.density.render import ground_in_tile, render_panorama
+from rsnb.density.training_options import TrainingOptions
 from rsnb.density.volume import DensityVolume
 from rsnb.errors import InputError
 from rsnb.geometry.cameras import PanoramaCamera
 from rsnb.scenes import TilePanoramaPairs
 from rsnb.training import History, LoopOptions, Trained, one_cycle_schedule, train
-
-_NO_PICTURE = ("gan", "feature_matching", "l1", "l2", "perceptual", "kl")
 
 
 class PairSource(Protocol):
@@ -51,71 +50,6 @@ class PairSource(Protocol):
 
     def load(self, index: np.ndarray) -> TilePanoramaPairs:
         """The pairs of an index array, all of one size."""
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """How a model is trained.
-
-    Attributes:
-        steps, batch: how many steps of how many pairs.
-        rate: the highest learning rate, of Adam with betas.
-        schedule: "one_cycle" (ours) or "constant" (published: its steps never come).
-        betas: of Adam; (0, 0.999) as published.
-        weights: of the loss terms.
-        opacity_form: "l1" as published or "bce".
-        picture_after: step from which the picture terms join; before, geometry alone is trained.
-        lowest, highest: elevations of the rays that geometry alone is trained on, radians.
-        turns: joint random quarter turns and mirrors of tile and panorama (they destroy what the sun's fixed direction
-            in a set of tiles tells about heights).
-        tile_light: random gain of each tile and channel, +- this share: keeps short trainings from learning colours by
-            heart.
-        border_mask: leave out rays below the horizon that leave the tile before they meet the ground.
-        critics: None = no critics, and then the weights of gan and feature_matching must be 0.
-        trunk, trunk_file: of the perceptual term.
-        emptiness: weight of the mean opacity of voxels (ours): what no ray speaks for is air.
-        clip: largest norm of the gradient; None = as it comes.
-        seed: of batches, turns and draws.
-    """
-
-    steps: int = 300
-    batch: int = 8
-    rate: float = 1e-2
-    schedule: Literal["one_cycle", "constant"] = "one_cycle"
-    betas: tuple[float, float] = (0.9, 0.999)
-    weights: LossWeights = field(default_factory=LossWeights.ours)
-    opacity_form: Literal["l1", "bce"] = "bce"
-    picture_after: int = 0
-    lowest: float = math.radians(-10.0)
-    highest: float = math.radians(60.0)
-    turns: bool = False
-    tile_light: float = 0.0
-    border_mask: bool = False
-    critics: CriticsOptions | None = None
-    trunk: str = "vgg16"
-    trunk_file: str | None = None
-    emptiness: float = 0.0
-    clip: float | None = 1.0
-    seed: int = 0
-
-    def __post_init__(self):
-        if self.steps < 1 or self.batch < 1 or not 0 < self.rate < math.inf:
-            raise InputError(f"{self.steps} steps of {self.batch} pairs at rate {self.rate}", where="TrainingOptions",
-                             mend="Give whole numbers and a rate above 0")
-        if self.critics is None and (self.weights.gan or self.weights.feature_matching):
-            raise InputError("the loss has adversarial terms, and there are no critics", where="TrainingOptions",
-                             mend="Give critics=CriticsOptions(...), or set the weights gan and feature_matching to 0")
-        if not -math.pi / 2 <= self.lowest < self.highest <= math.pi / 2:
-            raise InputError(f"elevations from {self.lowest} to {self.highest}", where="TrainingOptions",
-                             mend="Give radians, the lower one first")
-
-    @classmethod
-    def published(cls, **changes) -> TrainingOptions:
-        """Section 3 of the method's facts: batch 16, rate 5e-5, three critics, all losses."""
-        plain = {"steps": 30 * 1657, "batch": 16, "rate": 5e-5, "schedule": "constant", "betas": (0.0, 0.999),
-                 "weights": LossWeights(), "opacity_form": "l1", "critics": CriticsOptions(), "clip": None,
-                 "lowest": -math.pi / 2, "highest": math.pi / 2}
-        return cls(**(plain | changes))
 
 
 @dataclass(frozen=True)
@@ -154,6 +88,7 @@ def train_pairs(model: SatDensity, pairs: TilePanoramaPairs | PairSource, option
 class _Training:
     def __init__(self, model: SatDensity, pairs: TilePanoramaPairs | PairSource, options: TrainingOptions):
         self.model, self.options = model, options
+        _check_model(model, options)
         self.source = _InMemory(pairs) if isinstance(pairs, TilePanoramaPairs) else pairs
         if len(self.source) < 1:
             raise InputError("there is no pair to learn from", where="train_pairs", mend="Give at least one")
@@ -162,39 +97,63 @@ class _Training:
         self.draws = torch.Generator().manual_seed(options.seed)
         weights = options.weights
         self.pictures = model.refine is not None and options.picture_after < options.steps
-        self.critics = self.critic_optimiser = self.perceptual = None
+        self.critics = self.critic_optimiser = self.critic_schedule = self.perceptual = None
         if self.pictures and options.critics is not None:
             with torch.random.fork_rng(devices=[]):  # the same critics whatever was drawn before
                 torch.manual_seed(options.seed)
                 self.critics = PatchCritics(options.critics).to(self.device)
-            self.critic_optimiser = torch.optim.Adam(self.critics.parameters(), options.rate, betas=options.betas)
+            self.critic_optimiser = torch.optim.Adam(self.critics.parameters(), options.critic_rate or options.rate,
+                                                     betas=options.betas, eps=options.eps)
         if self.pictures and weights.perceptual:
             self.perceptual = PerceptualTerm(options.trunk, options.trunk_file, where="train_pairs").to(self.device)
 
     def run(self, loop: LoopOptions | None, after_step) -> History:
         options = self.options
-        optimiser = torch.optim.Adam(self.model.parameters(), options.rate, betas=options.betas)
+        optimiser = torch.optim.Adam(self.model.parameters(), options.rate, betas=options.betas, eps=options.eps)
         if options.clip is not None:
             optimiser.register_step_pre_hook(self.clip)
         schedule = None
         if options.schedule == "one_cycle":
             schedule = one_cycle_schedule(optimiser, options.steps)
-        others = {} if self.critics is None else {"critics": self.critics, "critic_optimiser": self.critic_optimiser}
+        others = {}
+        if self.critics is not None:
+            others = {"critics": self.critics, "critic_optimiser": self.critic_optimiser}
+            if options.schedule == "one_cycle":
+                self.critic_schedule = one_cycle_schedule(self.critic_optimiser, options.steps - options.picture_after)
+                others["critic_schedule"] = self.critic_schedule
         trained = Trained(self.model, optimiser, schedule, {"order": self.order, "draws": self.draws}, others)
         given = LoopOptions(options.steps, description="Sat2Density") if loop is None else loop
         values = {f.name: getattr(given, f.name) for f in fields(given)} | {
-            "steps": options.steps, "settings": _settings(self.model, options) | dict(given.settings),
+            "steps": options.steps, "settings": self.settings() | dict(given.settings),
             "when_memory_runs_out": "Lower the batch, the size of the panoramas or the number of samples"}
-        self.model.train()
-        history = train(self.step, trained, LoopOptions(**values), after_step)
-        self.model.eval()
-        return history
+        try:
+            return train(self.step, trained, LoopOptions(**values), after_step and self.looked_at(after_step))
+        finally:
+            self.model.eval()
+
+    def looked_at(self, after_step) -> Callable[[int, dict[str, float], float], None]:
+        """`after_step` with the model as it will be used: batch statistics are neither taken nor kept."""
+        def look(done: int, terms: dict[str, float], seconds: float) -> None:
+            self.model.eval()
+            after_step(done, terms, seconds)
+
+        return look
 
     def clip(self, *_) -> None:
         nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip)
 
+    def settings(self) -> dict[str, str | int]:
+        """What makes this training what it is: a checkpoint of another one is refused."""
+        first = self.source.load(np.arange(1))
+        about = {"pairs": len(self.source), "first_pair": first.ids[0], "tiles": first.tiles.shape[-1],
+                 "panoramas": "x".join(str(n) for n in first.panoramas.shape[-2:]),
+                 "vertical_fov": first.vertical_fov, "camera_height_m": first.camera_height_m}
+        return {name: repr(value) for name, value in (asdict(self.model.options) | about).items()} | {
+            f"training.{f.name}": repr(getattr(self.options, f.name)) for f in fields(self.options)}
+
     def step(self, number: int) -> dict[str, Tensor]:
         """The loss of one step, and its terms."""
+        self.model.train()
         batch = self.draw()
         volume = self.model.volume(batch.tile)
         if self.pictures and number >= self.options.picture_after:
@@ -257,7 +216,7 @@ class _Training:
     def picture_terms(self, volume: DensityVolume, batch: _Batch) -> dict[str, Tensor]:
         weights, model = self.options.weights, self.model
         histogram = None if model.illumination is None else model.histogram(batch.panorama, batch.sky)
-        view = model.view(volume, self.camera(batch), batch.position, batch.heading, histogram)
+        view = model.view(volume, self.camera(batch), batch.position, batch.heading, histogram, generator=self.draws)
         terms = self.geometry_terms(volume, batch, 0, batch.sky.shape[1], view)
         terms |= {"l1": l1_loss(view.rgb, batch.panorama), "l2": l2_loss(view.rgb, batch.panorama)}
         if self.perceptual is not None:
@@ -277,6 +236,8 @@ class _Training:
         self.critic_optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.critic_optimiser.step()
+        if self.critic_schedule is not None:
+            self.critic_schedule.step()
         self.critics.requires_grad_(False)
         judged = self.critics(fake, views[0], self.vertical_fov)
         with torch.no_grad():
@@ -288,6 +249,8 @@ class _Training:
     def volume_terms(self, volume: DensityVolume) -> dict[str, Tensor]:
         weights, sigma, slice_m = self.options.weights, volume.sigma, volume.slice_m
         terms = {}
+        if self.model.density is None:
+            return terms
         if weights.gravity:
             terms["gravity"] = gravity_loss(sigma, how="opacity", slice_m=slice_m)
         if weights.solidity:
@@ -321,6 +284,8 @@ class _InMemory:
 
 def _check(pairs: TilePanoramaPairs, extent_m: float) -> None:
     where = "train_pairs"
+    if math.isclose(pairs.vertical_fov, math.pi, rel_tol=1e-3):
+        require_whole_sphere(*pairs.panoramas.shape[-2:], where)
     if pairs.sky is None:
         raise InputError("the pairs have no sky masks", where=where, mend="Make them with density.segment_sky")
     if pairs.camera_height_m is None:
@@ -337,7 +302,7 @@ def _check(pairs: TilePanoramaPairs, extent_m: float) -> None:
                          mend="Leave it out: its mask is wrong, or was saved inverted")
 
 
-def _settings(model: SatDensity, options: TrainingOptions) -> dict:
-    """Everything that makes this training what it is, as texts."""
-    return {"model": repr(model.options), "training": repr(options)}
-
+def _check_model(model: SatDensity, options: TrainingOptions) -> None:
+    if model.density is None and (model.refine is None or options.picture_after):
+        raise InputError("a model without a density net learns pictures alone, and is asked for something else",
+                         where="train_pairs", mend="Give it a refinement net, and picture_after=0")

@@ -13,7 +13,8 @@ from rsnb.density.losses import LossWeights
 from rsnb.density.model import ModelOptions, SatDensity
 from rsnb.density.net import DensityNetOptions
 from rsnb.density.render import render_panorama
-from rsnb.density.training import TrainingOptions, train_pairs
+from rsnb.density.training import train_pairs
+from rsnb.density.training_options import TrainingOptions
 from rsnb.density.volume import RenderOptions, TileFrame
 from rsnb.errors import InputError
 from rsnb.geometry.cameras import PanoramaCamera
@@ -105,8 +106,10 @@ def test_a_training_with_critics_goes_on_as_if_it_had_never_stopped(worlds, tmp_
     assert history.resumed_at == 2 and history.terms == terms
     for name, value in whole.state_dict().items():
         assert torch.equal(value, other.state_dict()[name]), name
-    with pytest.raises(InputError, match="training = "):
+    with pytest.raises(InputError, match="training.rate = "):
         train_pairs(model(), pairs, replace(options, rate=2e-3), kept)
+    with pytest.raises(InputError, match="first_pair = "):
+        train_pairs(model(), worlds[1][0].subset(np.arange(6)), options, kept)
 
 
 def test_every_published_term_of_the_loss_is_there_and_counts_as_weighed(worlds):
@@ -120,22 +123,108 @@ def test_every_published_term_of_the_loss_is_there_and_counts_as_weighed(worlds)
     assert terms["loss"] == pytest.approx(wanted, rel=1e-5)
 
 
+def test_critics_learn_while_the_generator_learns_from_them_alone(worlds):
+    pairs = worlds[0][0].subset(np.arange(8))
+    weights = LossWeights(feature_matching=0.0, l1=0.0, l2=0.0, perceptual=0.0, opacity=0.0, kl=0.0)
+    options = TrainingOptions(steps=25, batch=4, rate=1e-9, critic_rate=5e-3, weights=weights, clip=None,
+                              critics=CriticsOptions(count=1, width=8))
+    still = model()
+    before = {name: value.clone() for name, value in still.named_parameters()}
+    history = train_pairs(still, pairs, options, QUIET)
+    # the generator stands still, so its pictures are ever easier to tell from real ones
+    assert np.mean(history.terms["critics"][-5:]) < 0.8 * history.terms["critics"][0]
+    assert np.mean(history.terms["gan"][-5:]) > history.terms["gan"][0]
+    assert all(torch.allclose(value, before[name], atol=1e-6) for name, value in still.named_parameters())
+    moving = model()
+    train_pairs(moving, pairs, replace(options, rate=1e-3, steps=2), QUIET)
+    assert any(not torch.equal(a, b) for a, b in zip(moving.refine.parameters(), still.refine.parameters(),
+                                                     strict=True))
+
+
+class TrueVolume(torch.nn.Module):
+    """In place of the density net: solid where the tile is red."""
+
+    def __init__(self):
+        super().__init__()
+        self.size = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, tile):
+        tall = ((tile[:, 0] > 1.5 * tile[:, 1]).float() * 10)[:, None].expand(-1, 16, -1, -1).clone()
+        tall[:, 10:] = 0  # 5 of 8 m
+        return tall * self.size
+
+
+def opacity_term(pairs, density, ground="plane", **changes) -> float:
+    one = model(refine=None, ground=ground, render=RenderOptions(48))
+    one.density = density
+    options = geometry(**({"steps": 1, "batch": len(pairs), "opacity_form": "l1"} | changes))
+    return train_pairs(one, pairs, options, QUIET).terms["opacity"][0]
+
+
+def test_turned_pairs_fit_the_turned_world(worlds):
+    pairs = worlds[0][0].subset(np.arange(12))
+    straight, turned = opacity_term(pairs, TrueVolume()), opacity_term(pairs, TrueVolume(), turns=True)
+    wrong = opacity_term(replace(pairs, sky=np.roll(pairs.sky, 8, axis=2)), TrueVolume())
+    assert straight < 0.02 and turned < 0.02 and wrong > 0.05
+
+
 def test_rays_that_leave_the_tile_before_the_ground_can_be_left_out(worlds):
+    # nothing there at all: every ray that is no sky errs by 1, and the mask leaves the rays that do not dip and those
+    # whose ground is inside: reach = 2 / tan(dip) <= 8 / max(|sin|, |cos|) of the bearing
     pairs = worlds[0][0].subset(np.arange(4))
-    every = {"lowest": -math.pi / 2, "highest": math.pi / 2, "steps": 1, "batch": 4}
-    losses = [train_pairs(model(refine=None, ground="none"), pairs, geometry(border_mask=mask, **every), QUIET)
-              for mask in (False, True)]
-    assert losses[0].terms["opacity"][0] != losses[1].terms["opacity"][0]
+
+    class Nothing(TrueVolume):
+        def forward(self, tile):
+            return self.size * torch.zeros(len(tile), 2, *tile.shape[-2:])
+
+    dip = (np.arange(16) + 0.5 - 8) / 16 * np.pi
+    bearing = ((np.arange(32) + 0.5) / 32 - 0.5) * 2 * np.pi
+    edge = 8 / np.maximum(np.abs(np.sin(bearing)), np.abs(np.cos(bearing)))
+    kept = (dip < 0)[:, None] | (2 / np.tan(np.where(dip > 0, dip, 1.0))[:, None] <= edge)
+    every = {"lowest": -math.pi / 2, "highest": math.pi / 2, "ground": "none"}
+    assert opacity_term(pairs, Nothing(), **every) == pytest.approx(float((~pairs.sky).mean()), abs=1e-5)
+    assert opacity_term(pairs, Nothing(), border_mask=True, **every) == pytest.approx(
+        float((~pairs.sky)[:, kept].mean()), abs=1e-5)
+
+
+def test_a_generator_without_a_volume_is_trained_on_pictures(worlds):
+    pairs = worlds[0][0].subset(np.arange(4))
+    terms = train_pairs(model(density=None), pairs, TrainingOptions(steps=12, batch=4), QUIET).terms
+    assert terms["l1"][-1] < terms["l1"][0] and "gravity" not in terms
+    with pytest.raises(InputError, match="without a density net"):
+        train_pairs(model(density=None), pairs, TrainingOptions(steps=2, picture_after=1), QUIET)
+    with pytest.raises(InputError, match="neither"):
+        model(density=None, refine=None)
+
+
+def test_validation_between_steps_sees_the_model_as_it_will_be_used_and_changes_nothing(worlds):
+    pairs = worlds[0][0].subset(np.arange(6))
+    tiles = torch.as_tensor(pairs.tiles[:3])
+    watched, alone = model(refine=None), model(refine=None)
+    modes = []
+
+    def look(*_):
+        modes.append(watched.training)
+        watched.volume(tiles)
+
+    train_pairs(watched, pairs, geometry(steps=3, batch=2), QUIET, look)
+    train_pairs(alone, pairs, geometry(steps=3, batch=2), QUIET)
+    assert modes == [False] * 3 and not watched.training
+    assert all(torch.equal(a, b) for a, b in zip(watched.state_dict().values(), alone.state_dict().values(),
+                                                 strict=True))
 
 
 @pytest.mark.parametrize(("change", "message"), [
     ({"sky": None}, "no sky masks"), ({"camera_height_m": None}, "how high the camera is"),
-    ({"tile_extent_m": 30.0}, "30.0 m wide, the model's 16.0 m"), ({"sky": "all"}, "is sky everywhere"),
-    ({"tiles": "nan"}, "not finite")], ids=["no sky", "no height", "extent", "all sky", "nan"])
+    ({"panoramas": "narrow"}, "not 2:1"), ({"tile_extent_m": 30.0}, "30.0 m wide, the model's 16.0 m"),
+    ({"sky": "all"}, "is sky everywhere"),
+    ({"tiles": "nan"}, "not finite")], ids=["no sky", "no height", "shape", "extent", "all sky", "nan"])
 def test_pairs_that_cannot_teach_are_refused(worlds, change, message):
     pairs = worlds[0][0].subset(np.arange(3))
     if change.get("sky") == "all":
         change = {"sky": np.ones_like(pairs.sky)}
+    if change.get("panoramas") == "narrow":
+        change = {"panoramas": pairs.panoramas[..., :20], "sky": pairs.sky[..., :20]}
     if change.get("tiles") == "nan":
         change = {"tiles": np.full_like(pairs.tiles, np.nan)}
     with pytest.raises(InputError, match=message):
@@ -143,8 +232,10 @@ def test_pairs_that_cannot_teach_are_refused(worlds, change, message):
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"weights": LossWeights()}, "no critics"), ({"steps": 0}, "0 steps"), ({"lowest": 2.0}, "lower one first")],
-    ids=["critics", "steps", "elevations"])
+    ({"weights": LossWeights()}, "no critics"), ({"steps": 0}, "steps is 0"), ({"lowest": 2.0}, "lower one first"),
+    ({"schedule": "onecycle"}, "one_cycle, constant"), ({"opacity_form": "l2"}, "l1, bce"), ({"batch": 2.5}, "whole"),
+    ({"seed": -1}, "seed is -1"), ({"clip": 0.0}, "clip is 0.0"), ({"picture_after": -1}, "picture_after")],
+    ids=["critics", "steps", "elevations", "schedule", "opacity", "batch", "seed", "clip", "picture_after"])
 def test_options_that_cannot_be_are_refused(changes, message):
     with pytest.raises(InputError, match=message):
         geometry(**changes)
