@@ -21,19 +21,14 @@ with a verdict, and exit code 1 where a promise is missed or an output differs.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
-import subprocess
 import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from baselines.density_original import render_original
+from harness import two_allocators
 
 from rsnb.density.render import render_panorama
 from rsnb.density.volume import DensityVolume, RenderOptions, TileFrame
@@ -41,13 +36,6 @@ from rsnb.geometry import PanoramaCamera
 
 FRAME, SIZE, PIXELS, SLICES, SAMPLES = TileFrame(30.0, 8.0), (128, 512), 256, 64, 100
 HEIGHT_M, LENGTH_M, STOP = 2.0, 22.03125, 1e-4
-# Threads of torch that wait, sleep: spinning, they hold up each other whenever the machine has other work.
-WAITING = {"OMP_WAIT_POLICY": "passive"}
-ALLOCATORS = {
-    "default": {},
-    "freed memory kept": {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "17179869184",
-                          "MALLOC_TOP_PAD_": "268435456"},
-}
 BASE, TRAINING, MARCH, STOPPED, TURNED = ("original's way", "cylinder", "numba", "numba, stop at 1e-4",
                                           "numba, volume turned too")
 # Baseline's wall time over ours, at least: volume, way, forward or both.
@@ -144,84 +132,25 @@ def measure(repeats: int) -> dict:
         result[kind_of_volume] = {"parity": differences(sigma, todo, weights)}
         calls = {(name, "forward"): (lambda s=sigma, r=run: forward(s, r)) for name, run in todo.items()}
         calls |= {(name, "both"): (lambda s=sigma, r=todo[name]: both(s, r, weights)) for name in (BASE, TRAINING)}
-        times: dict[tuple, list] = {key: [] for key in calls}
-        for _ in range(repeats + 1):
-            for key, call in calls.items():
-                cpu, wall = time.process_time(), time.perf_counter()
-                call()
-                times[key].append((time.perf_counter() - wall, time.process_time() - cpu))
-        table: dict[str, dict] = {}
-        for (name, kind), spent in times.items():
-            table.setdefault(name, {})[kind] = summary(np.array(spent[1:]), np.array(times[BASE, kind][1:]))
-        result[kind_of_volume]["times"] = table
+        result[kind_of_volume]["times"] = two_allocators.table(two_allocators.take_turns(calls, repeats), BASE)
     return {"volumes": result, "load": os.getloadavg()[0]}
 
 
-def summary(times: np.ndarray, baseline: np.ndarray) -> dict[str, float]:
-    """Medians of wall and CPU time [repeats, 2], and the median ratio of the baseline's to them, repeat by repeat:
-    the two stood side by side, and other work on the machine held up both."""
-    wall, cpu = np.median(times, axis=0) * 1e3
-    ratio_wall, ratio_cpu = np.median(baseline / times, axis=0)
-    return {"wall_ms": float(wall), "cpu_ms": float(cpu), "ratio_wall": float(ratio_wall),
-            "ratio_cpu": float(ratio_cpu)}
-
-
-def report(setting: str, result: dict) -> list[tuple[str, bool]]:
+def report(setting: str, result: dict) -> list[two_allocators.Line]:
     """Print one setting's tables; the verdict's lines."""
     lines = []
     for volume, found in result["volumes"].items():
-        print(f"\nAllocator: {setting}; {volume} volume; load {result['load']:.1f}"
-              f"\n{'':28}{'forward ms':>12}{'(cpu)':>9}{'ratio':>8}{'both ms':>11}{'(cpu)':>9}{'ratio':>8}")
-        for name, kinds in found["times"].items():
-            row = f"{name:28}"
-            for kind in kinds:
-                t = kinds[kind]
-                row += f"{t['wall_ms']:12.1f}{t['cpu_ms']:9.0f}{t['ratio_wall']:8.1f}"
-            print(row)
-        print("  Differences from the original's way in float64:")
-        for name, facts in found["parity"].items():
-            print(f"  {name}: " + ", ".join(f"{key} {value:.1e}" for key, value in facts.items()))
-            wrong = [f"{key} {facts[key]:.1e}, allowed {limit:g}" for key, limit in SAME.get(name, {}).items()
-                     if not facts[key] <= limit]
-            if wrong:
-                lines.append((f"{setting}: {volume}: {name} renders something else ({'; '.join(wrong)})", False))
-    for volume, name, kind, limit in PROMISES:
-        ratio = result["volumes"][volume]["times"][name][kind]["ratio_wall"]
-        title = "forward" if kind == "forward" else "forward + backward"
-        lines.append((f"{setting}: {volume}: {name}, {title}: {ratio:.1f} times as fast, at least {limit:g}",
-                      ratio >= limit))
-    return lines
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="3 repeats")
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "density_cpu.json")
-    parser.add_argument("--one-setting", action="store_true", help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    repeats = 3 if args.quick else args.repeats
-    if args.one_setting:
-        print(json.dumps(measure(repeats)))
-        return 0
-    print(f"{SIZE[0]} x {SIZE[1]} rays x {SAMPLES} samples in {SLICES + 1} x {PIXELS} x {PIXELS}, "
-          f"torch {torch.__version__}, {torch.get_num_threads()} threads")
-    results, lines = {}, []
-    for setting, variables in ALLOCATORS.items():
-        # the allocator reads its settings when a process starts
-        done = subprocess.run([sys.executable, __file__, "--one-setting", "--repeats", str(repeats)], check=True,
-                              env=os.environ | WAITING | variables, stdout=subprocess.PIPE, text=True)
-        results[setting] = json.loads(done.stdout)
-        lines += report(setting, results[setting])
-    print()
-    for line, kept in lines:
-        print("kept  " if kept else "MISSED", line)
-    args.out.write_text(json.dumps({
-        "machine": platform.processor() or platform.machine(), "cores": os.cpu_count(), "torch": torch.__version__,
-        "threads": torch.get_num_threads(), "size": [*SIZE, SAMPLES, SLICES + 1, PIXELS, PIXELS], "repeats": repeats,
-        "settings": results, "verdict": [{"line": line, "kept": kept} for line, kept in lines]}, indent=1) + "\n")
-    return 0 if all(kept for _, kept in lines) else 1
+        print(f"\nAllocator: {setting}; {volume} volume; load {result['load']:.1f}\n{two_allocators.COLUMNS}")
+        two_allocators.print_times(found["times"])
+        lines += two_allocators.print_parity(f"{setting}: {volume}", found["parity"],
+                                             lambda name: SAME.get(name, {}))
+    return lines + [two_allocators.promise(f"{setting}: {volume}", name, kind,
+                                           result["volumes"][volume]["times"][name][kind], limit)
+                    for volume, name, kind, limit in PROMISES]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(two_allocators.main(two_allocators.Benchmark(
+        __file__, __doc__.splitlines()[0], "density_cpu.json",
+        f"{SIZE[0]} x {SIZE[1]} rays x {SAMPLES} samples in {SLICES + 1} x {PIXELS} x {PIXELS}",
+        (*SIZE, SAMPLES, SLICES + 1, PIXELS, PIXELS), measure, report)))

@@ -16,31 +16,19 @@ repeat's own. Ends with a verdict, and exit code 1 where a promise is missed or 
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
-import subprocess
 import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import torch
 from baselines.mpi_original import render_original
+from harness import two_allocators
 
 from rsnb.geometry import pose_from_heading
 from rsnb.mpi import MpiCamera, RenderOptions, plane_depths, plane_sweep, render_mpi
 from rsnb.mpi.planes import share_in_frame
 
 PLANES, SIZE, NEAR, FAR = 32, 512, 70.0, 115.0
-# Threads of torch that wait, sleep: spinning, they hold up each other whenever the machine has other work.
-WAITING = {"OMP_WAIT_POLICY": "passive"}
-ALLOCATORS = {
-    "default": {},
-    "freed memory kept": {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "17179869184",
-                          "MALLOC_TOP_PAD_": "268435456"},
-}
 # Baseline's wall time over ours, at least: forward, forward + backward.
 PROMISES = {"numba": (20.0, 10.0), "torch": (8.0, 4.0)}
 # What each may differ by from the baseline in float64, at most: what the baseline itself does in float32, whose texel
@@ -118,81 +106,25 @@ def measure(repeats: int) -> dict:
     parity = {name: differences(forward_and_backward(*todo[name], weights), exact, inside)
               for name in ("original's way", "numba", "torch")}
     del exact
-    times: dict[str, dict[str, list]] = {name: {"forward": [], "both": []} for name in todo}
-    for _ in range(repeats + 1):
-        for name, (planes, run) in todo.items():
-            for kind, call in (("forward", lambda p=planes, r=run: forward(p, r)),
-                               ("both", lambda p=planes, r=run: forward_and_backward(p, r, weights))):
-                cpu, wall = time.process_time(), time.perf_counter()
-                call()
-                times[name][kind].append((time.perf_counter() - wall, time.process_time() - cpu))
-    table = {name: {kind: summary(np.array(t[1:]), np.array(times["original's way"][kind][1:]))
-                    for kind, t in kinds.items()} for name, kinds in times.items()}
-    return {"parity": parity, "times": table, "in_frame": float(inside.float().mean()), "load": os.getloadavg()[0]}
+    calls = {(name, kind): call for name, (planes, run) in todo.items() for kind, call in (
+        ("forward", lambda p=planes, r=run: forward(p, r)),
+        ("both", lambda p=planes, r=run: forward_and_backward(p, r, weights)))}
+    times = two_allocators.table(two_allocators.take_turns(calls, repeats), "original's way")
+    return {"parity": parity, "times": times, "in_frame": float(inside.float().mean()), "load": os.getloadavg()[0]}
 
 
-def summary(times: np.ndarray, baseline: np.ndarray) -> dict[str, float]:
-    """Medians of wall and CPU time [repeats, 2], and the median ratio of the baseline's to them, repeat by repeat:
-    the two stood side by side, and other work on the machine held up both."""
-    wall, cpu = np.median(times, axis=0) * 1e3
-    ratio_wall, ratio_cpu = np.median(baseline / times, axis=0)
-    return {"wall_ms": float(wall), "cpu_ms": float(cpu), "ratio_wall": float(ratio_wall),
-            "ratio_cpu": float(ratio_cpu)}
-
-
-def report(setting: str, result: dict) -> list[tuple[str, bool]]:
+def report(setting: str, result: dict) -> list[two_allocators.Line]:
     """Print one setting's table; the verdict's lines."""
     print(f"\nAllocator: {setting}; load {result['load']:.1f}; {result['in_frame']:.0%} of the pixels in frame"
-          f"\n{'':28}{'forward ms':>12}{'(cpu)':>9}{'ratio':>8}{'both ms':>11}{'(cpu)':>9}{'ratio':>8}")
-    lines = []
-    for name, kinds in result["times"].items():
-        row = f"{name:28}"
-        for kind in ("forward", "both"):
-            t = kinds[kind]
-            row += f"{t['wall_ms']:12.1f}{t['cpu_ms']:9.0f}{t['ratio_wall']:8.1f}"
-        print(row)
-    print("  Differences from the original's way in float64:")
-    for name, facts in result["parity"].items():
-        print(f"  {name}: " + ", ".join(f"{key} {value:.1e}" for key, value in facts.items()))
-        wrong = [f"{key} {facts[key]:.1e}, allowed {limit:g}" for key, limit in SAME.items() if facts[key] > limit]
-        if wrong:
-            lines.append((f"{setting}: {name} renders something else ({'; '.join(wrong)})", False))
-    for name, limits in PROMISES.items():
-        for kind, limit in zip(("forward", "both"), limits, strict=True):
-            ratio = result["times"][name][kind]["ratio_wall"]
-            title = "forward" if kind == "forward" else "forward + backward"
-            lines.append((f"{setting}: {name}, {title}: {ratio:.1f} times as fast, at least {limit:g}", ratio >= limit))
-    return lines
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="3 repeats")
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "mpi_cpu.json")
-    parser.add_argument("--one-setting", action="store_true", help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    repeats = 3 if args.quick else args.repeats
-    if args.one_setting:
-        print(json.dumps(measure(repeats)))
-        return 0
-    print(f"{SIZE} x {SIZE} x {PLANES} planes, torch {torch.__version__}, {torch.get_num_threads()} threads")
-    results, lines = {}, []
-    for setting, variables in ALLOCATORS.items():
-        # the allocator reads its settings when a process starts
-        done = subprocess.run([sys.executable, __file__, "--one-setting", "--repeats", str(repeats)], check=True,
-                              env=os.environ | WAITING | variables, stdout=subprocess.PIPE, text=True)
-        results[setting] = json.loads(done.stdout)
-        lines += report(setting, results[setting])
-    print()
-    for line, kept in lines:
-        print("kept  " if kept else "MISSED", line)
-    args.out.write_text(json.dumps({
-        "machine": platform.processor() or platform.machine(), "cores": os.cpu_count(), "torch": torch.__version__,
-        "threads": torch.get_num_threads(), "size": [SIZE, SIZE, PLANES], "repeats": repeats,
-        "settings": results, "verdict": [{"line": line, "kept": kept} for line, kept in lines]}, indent=1) + "\n")
-    return 0 if all(kept for _, kept in lines) else 1
+          f"\n{two_allocators.COLUMNS}")
+    two_allocators.print_times(result["times"])
+    lines = two_allocators.print_parity(setting, result["parity"], lambda _name: SAME)
+    return lines + [two_allocators.promise(setting, name, kind, result["times"][name][kind], limit)
+                    for name, limits in PROMISES.items()
+                    for kind, limit in zip(("forward", "both"), limits, strict=True)]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(two_allocators.main(two_allocators.Benchmark(
+        __file__, __doc__.splitlines()[0], "mpi_cpu.json", f"{SIZE} x {SIZE} x {PLANES} planes", (SIZE, SIZE, PLANES),
+        measure, report)))
