@@ -45,6 +45,11 @@ def bin_gap(sums: np.ndarray) -> np.ndarray:
     return np.abs(sums[..., :-1]).sum(axis=-1) / sums[..., -1]
 
 
+def sum_per_tile(values: np.ndarray) -> np.ndarray:
+    """[N] float64 sums of [N, ...]."""
+    return values.reshape(len(values), -1).sum(axis=1, dtype=np.float64)
+
+
 @dataclass(frozen=True, eq=False)
 class PerTile:
     """One score of N tiles.
@@ -71,11 +76,16 @@ class PerTile:
                              mend="Leave out what cannot be scored with sums of 0")
 
     @classmethod
-    def of_values(cls, values, root: bool = False) -> PerTile:
+    def of_values(cls, values) -> PerTile:
         """Of one value [N] a tile, all weighing the same; NaN = that tile has none."""
         values = np.asarray(values, np.float64)
         there = ~np.isnan(values)
-        return cls(np.stack([np.where(there, values, 0), there], axis=-1), root_ratio if root else ratio)
+        return cls(np.stack([np.where(there, values, 0), there], axis=-1), ratio)
+
+    @classmethod
+    def mean(cls, values: np.ndarray, cells: np.ndarray) -> PerTile:
+        """Mean of values [N, ...] over cells [N, ...] bool (of a mask: the share of cells in it), pooled over tiles."""
+        return cls(np.stack([sum_per_tile(np.where(cells, values, 0)), sum_per_tile(cells)], axis=-1), ratio)
 
     def __len__(self) -> int:
         return len(self.sums)

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rsnb.density.layers import PUBLISHED, Convolution, Layer, LayerKind
+from rsnb.density.sizes import values_of_size
 from rsnb.errors import InputError
 
 _SIZES = {
@@ -74,9 +75,7 @@ class CriticsOptions:
     @classmethod
     def of_size(cls, size: str, **changes) -> CriticsOptions:
         """The options of "tiny", "smoke", "small" or "full" (published widths, CVACT), with changes."""
-        if size not in _SIZES:
-            raise InputError(f"there is no size {size!r}", where="size", mend=f"Write one of {', '.join(_SIZES)}")
-        return cls(**(_SIZES[size] | changes))
+        return cls(**values_of_size(_SIZES, size, changes))
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,6 @@ METRICS = {
     "lpips_alex": lambda a, b: lpips_distance(a, b, "alex"),
     "lpips_vgg": lambda a, b: lpips_distance(a, b, "vgg"),
 }
-HIGHER_IS_BETTER = {"psnr", "ssim", "sd"}
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from scipy.ndimage import binary_dilation, binary_erosion
 
-from rsnb.density.bootstrap import PerTile, f_score, ratio, root_ratio
+from rsnb.density.bootstrap import PerTile, f_score, root_ratio, sum_per_tile
 from rsnb.density.heights import HowHigh, as_array, column_filled, height_map, occupancy, optical_depth_above
 from rsnb.density.panorama_scores import ViewTruth, pool_views, score_views, view_rings
 from rsnb.density.volume import DensityVolume, RenderOptions
@@ -164,15 +164,15 @@ def height_scores(heights, truth: SurfaceTruth) -> dict[str, PerTile]:
     scores = {}
     for region, cells in regions.items():
         for name, values in (("mae", np.abs(error)), ("bias", error)):
-            scores[f"height/{name}{region}"] = _mean(values, cells)
-        scores[f"height/rmse{region}"] = PerTile(_mean(error**2, cells).sums, root_ratio)
+            scores[f"height/{name}{region}"] = PerTile.mean(values, cells)
+        scores[f"height/rmse{region}"] = PerTile(PerTile.mean(error**2, cells).sums, root_ratio)
         scores[f"height/median{region}"] = PerTile.of_values(
             [np.median(np.abs(e[c])) if c.any() else np.nan for e, c in zip(error, cells, strict=True)])
         for limit in LIMITS_M:
-            scores[f"height/under_{limit:g}{region}"] = _mean(np.abs(error) < limit, cells)
+            scores[f"height/under_{limit:g}{region}"] = PerTile.mean(np.abs(error) < limit, cells)
     ours, theirs = known & (found > OBJECT_M), known & (true > OBJECT_M)
-    return scores | {"footprint/iou": _mean(ours & theirs, ours | theirs),
-                     "footprint/precision": _mean(theirs, ours), "footprint/recall": _mean(ours, theirs)}
+    return scores | {"footprint/iou": PerTile.mean(ours & theirs, ours | theirs),
+                     "footprint/precision": PerTile.mean(theirs, ours), "footprint/recall": PerTile.mean(ours, theirs)}
 
 
 def occupancy_scores(occupied, truth: SurfaceTruth) -> dict[str, PerTile]:
@@ -199,13 +199,14 @@ def occupancy_scores(occupied, truth: SurfaceTruth) -> dict[str, PerTile]:
                          mend="Use heights.occupancy(volume, slices=...) with the slices of the truth")
     filled, truly_filled = (column_filled(torch.from_numpy(x)).numpy() for x in (ours, theirs))
     found, wanted = _surface(ours), _surface(theirs)
-    right, met = _count(found & binary_dilation(wanted, _FACES)), _count(wanted & binary_dilation(found, _FACES))
-    precision, recall = (right, _count(found)), (met, _count(wanted))
+    right = sum_per_tile(found & binary_dilation(wanted, _FACES))
+    met = sum_per_tile(wanted & binary_dilation(found, _FACES))
+    precision, recall = (right, sum_per_tile(found)), (met, sum_per_tile(wanted))
     return {
-        "occupancy/iou": _mean(ours & theirs, ours | theirs),
-        "occupancy/iou_filled": _mean(filled & truly_filled, filled | truly_filled),
-        "occupancy/precision": _mean(theirs, ours),
-        "occupancy/recall": _mean(ours, theirs),
+        "occupancy/iou": PerTile.mean(ours & theirs, ours | theirs),
+        "occupancy/iou_filled": PerTile.mean(filled & truly_filled, filled | truly_filled),
+        "occupancy/precision": PerTile.mean(theirs, ours),
+        "occupancy/recall": PerTile.mean(ours, theirs),
         "surface/f_score": PerTile(np.stack([*precision, *recall], axis=-1), f_score),
         "surface/precision": PerTile(np.stack(precision, axis=-1)),
         "surface/recall": PerTile(np.stack(recall, axis=-1)),
@@ -231,7 +232,8 @@ def mass_scores(volume: DensityVolume, truth: SurfaceTruth, margin_m: float | No
     margin = volume.slice_m if margin_m is None else margin_m
     surface = np.where(known, true, 0)
     above, through = (np.exp(-optical_depth_above(volume, surface + side * margin).numpy()) for side in (1, -1))
-    return {"mass/floater": _mean(1 - above, known), "mass/leak": _mean(through, known & (surface > OBJECT_M))}
+    return {"mass/floater": PerTile.mean(1 - above, known),
+            "mass/leak": PerTile.mean(through, known & (surface > OBJECT_M))}
 
 
 def _heights(heights, truth: SurfaceTruth) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -251,12 +253,3 @@ def _surface(occupied: np.ndarray) -> np.ndarray:
     """Occupied voxels [N, D, S, S] with at least one free neighbour; above the highest slice there is air."""
     open_top = np.pad(occupied, ((0, 0), (0, 1), (0, 0), (0, 0)))
     return occupied & ~binary_erosion(open_top, _FACES, border_value=1)[:, :-1]
-
-
-def _count(mask: np.ndarray) -> np.ndarray:
-    return mask.reshape(len(mask), -1).sum(axis=1, dtype=np.float64)
-
-
-def _mean(values: np.ndarray, cells: np.ndarray) -> PerTile:
-    """Mean of values over cells (of a mask: the share of cells in it), pooled over tiles."""
-    return PerTile(np.stack([_count(np.where(cells, values, 0)), _count(cells)], axis=-1), ratio)

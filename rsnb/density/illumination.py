@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rsnb.density.layers import SLOPE
+from rsnb.density.sizes import values_of_size
 from rsnb.density.sky import LENGTH
 from rsnb.errors import InputError
 
@@ -68,9 +69,7 @@ class IlluminationOptions:
     @classmethod
     def of_size(cls, size: str, **changes) -> IlluminationOptions:
         """The options of "tiny", "smoke", "small" (ours) or "full" (as published), with changes."""
-        if size not in _SIZES:
-            raise InputError(f"there is no size {size!r}", where="size", mend=f"Write one of {', '.join(_SIZES)}")
-        return cls(**(_SIZES[size] | changes))
+        return cls(**values_of_size(_SIZES, size, changes))
 
 
 @dataclass(frozen=True)

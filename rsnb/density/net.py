@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rsnb.density.layers import PUBLISHED, LayerKind
+from rsnb.density.sizes import values_of_size
 from rsnb.density.trunks import ResidualTrunk, UNet
 from rsnb.errors import InputError
 
@@ -82,9 +83,7 @@ class DensityNetOptions:
     @classmethod
     def of_size(cls, size: str, **changes) -> DensityNetOptions:
         """The options of "tiny", "smoke", "small" (U-Nets) or "full" (as published, CVACT), with changes."""
-        if size not in _SIZES:
-            raise InputError(f"there is no size {size!r}", where="size", mend=f"Write one of {', '.join(_SIZES)}")
-        return cls(**(_SIZES[size] | changes))
+        return cls(**values_of_size(_SIZES, size, changes))
 
 
 class DensityNet(nn.Module):

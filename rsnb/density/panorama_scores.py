@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from rsnb.density.bootstrap import PerTile, bin_gap, ratio, root_ratio
+from rsnb.density.bootstrap import PerTile, bin_gap, root_ratio, sum_per_tile
 from rsnb.density.heights import as_array
 from rsnb.density.volume import DensityVolume, Rendered, RenderOptions, TileFrame
 from rsnb.errors import InputError
@@ -141,7 +141,7 @@ def score_view(opacity, depth, truth: ViewTruth, frame: TileFrame) -> dict[str, 
         scores |= {f"opacity/{key}{name}": value for key, value in _opacity(opacity, ~truth.sky, pixels).items()}
     for name, pixels in (("", counts), ("/above", above), ("/inside", inside), ("/inside_above", inside & above)):
         scores |= {f"depth/{key}{name}": value for key, value in _depth(depth, truth.depth, pixels & counts).items()}
-    scores["depth/false_hits"] = _mean(np.isfinite(depth), counts & truth.sky)
+    scores["depth/false_hits"] = PerTile.mean(np.isfinite(depth), counts & truth.sky)
     return scores | _skyline(opacity >= HIT, truth, inside)
 
 
@@ -193,13 +193,13 @@ def _pixel_groups(truth: ViewTruth, frame: TileFrame) -> tuple[np.ndarray, np.nd
 def _opacity(opacity: np.ndarray, solid: np.ndarray, pixels: np.ndarray) -> dict[str, PerTile]:
     hit = opacity >= HIT
     sure = np.clip(opacity, LEAST_DOUBT, 1 - LEAST_DOUBT)
-    gap, count = opacity - solid, _sum(pixels)
+    gap, count = opacity - solid, sum_per_tile(pixels)
     place = np.minimum((opacity * BINS).astype(int), BINS - 1)
-    bins = [_sum(np.where(pixels & (place == k), gap, 0)) for k in range(BINS)]
+    bins = [sum_per_tile(np.where(pixels & (place == k), gap, 0)) for k in range(BINS)]
     return {
-        "iou": _mean(hit & solid, pixels & (hit | solid)),
-        "l1": _mean(np.abs(gap), pixels),
-        "bce": _mean(-np.where(solid, np.log(sure), np.log1p(-sure)), pixels),
+        "iou": PerTile.mean(hit & solid, pixels & (hit | solid)),
+        "l1": PerTile.mean(np.abs(gap), pixels),
+        "bce": PerTile.mean(-np.where(solid, np.log(sure), np.log1p(-sure)), pixels),
         "ece": PerTile(np.stack([*bins, count], axis=-1), bin_gap),
     }
 
@@ -209,11 +209,12 @@ def _depth(found: np.ndarray, true: np.ndarray, pixels: np.ndarray) -> dict[str,
     both = scored & np.isfinite(found)
     f, t = np.where(both, found, 1), np.where(both, true, 1)
     return {
-        "abs_rel": _mean(np.abs(f - t) / t, both),
-        "rmse": PerTile(_mean((f - t) ** 2, both).sums, root_ratio),
-        "rmse_all": PerTile(_mean(np.where(both, f - t, np.where(scored, true, 0)) ** 2, scored).sums, root_ratio),
-        "delta_1": _mean(both & (np.maximum(f / t, t / f) < 1.25), scored),
-        "missed": _mean(~np.isfinite(found), scored),
+        "abs_rel": PerTile.mean(np.abs(f - t) / t, both),
+        "rmse": PerTile(PerTile.mean((f - t) ** 2, both).sums, root_ratio),
+        "rmse_all": PerTile(PerTile.mean(np.where(both, f - t, np.where(scored, true, 0)) ** 2, scored).sums,
+                            root_ratio),
+        "delta_1": PerTile.mean(both & (np.maximum(f / t, t / f) < 1.25), scored),
+        "missed": PerTile.mean(~np.isfinite(found), scored),
     }
 
 
@@ -226,19 +227,10 @@ def _skyline(hit: np.ndarray, truth: ViewTruth, inside: np.ndarray) -> dict[str,
     of_top = np.take_along_axis(inside, np.minimum(true, rows - 1)[:, None], axis=1)[:, 0]
     scores = {}
     for suffix, columns in (("", all_columns), ("/inside", all_columns & of_top)):
-        scores[f"skyline/mean{suffix}"] = _mean(np.abs(error), columns)
-        scores[f"skyline/bias{suffix}"] = _mean(error, columns)
+        scores[f"skyline/mean{suffix}"] = PerTile.mean(np.abs(error), columns)
+        scores[f"skyline/bias{suffix}"] = PerTile.mean(error, columns)
         for name, share in (("median", 50), ("p90", 90)):
             scores[f"skyline/{name}{suffix}"] = PerTile.of_values(
                 [np.percentile(np.abs(e[c]), share) if c.any() else np.nan
                  for e, c in zip(error, columns, strict=True)])
     return scores
-
-
-def _sum(values: np.ndarray) -> np.ndarray:
-    return values.reshape(len(values), -1).sum(axis=1, dtype=np.float64)
-
-
-def _mean(values: np.ndarray, pixels: np.ndarray) -> PerTile:
-    """Mean of values over pixels (of a mask: the share of pixels in it), pooled over tiles and views."""
-    return PerTile(np.stack([_sum(np.where(pixels, values, 0)), _sum(pixels)], axis=-1), ratio)

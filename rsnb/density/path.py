@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import torch
 
 from rsnb.density.volume import TileFrame
 from rsnb.errors import InputError
@@ -211,7 +212,7 @@ def _metres(points: np.ndarray, frame: TileFrame, unit: Unit, tile_px: int) -> n
                          mend='Use unit="metres" or "pixels", and pixels above 0')
     if unit == "metres":
         return points.copy()
-    return (points - tile_px / 2) * (np.array([1.0, -1.0]) * frame.extent_m / tile_px)
+    return frame.xy_of_pixels(torch.as_tensor(points), tile_px).numpy()
 
 
 def _steps(points: np.ndarray) -> np.ndarray:

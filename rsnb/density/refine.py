@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from rsnb.density.layers import PUBLISHED, LayerKind
+from rsnb.density.sizes import values_of_size
 from rsnb.density.trunks import ResidualTrunk, UNet
 from rsnb.density.volume import Rendered
 from rsnb.errors import InputError
@@ -69,9 +70,7 @@ class RefineNetOptions:
     @classmethod
     def of_size(cls, size: str, **changes) -> RefineNetOptions:
         """The options of "tiny", "smoke", "small" (U-Nets) or "full" (as published), with changes."""
-        if size not in _SIZES:
-            raise InputError(f"there is no size {size!r}", where="size", mend=f"Write one of {', '.join(_SIZES)}")
-        return cls(**(_SIZES[size] | changes))
+        return cls(**values_of_size(_SIZES, size, changes))
 
     @property
     def channels(self) -> int:

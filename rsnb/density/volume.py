@@ -54,11 +54,6 @@ class TileFrame:
         scale = pixels.new_tensor([1.0, -1.0]) * (self.extent_m / size)
         return (pixels - size / 2) * scale
 
-    def pixels_of_xy(self, xy: Tensor, size: int) -> Tensor:
-        """(column, row) [..., 2] on a tile of `size` pixels a side, of metres east and north [..., 2]."""
-        scale = xy.new_tensor([1.0, -1.0]) * (size / self.extent_m)
-        return xy * scale + size / 2
-
 
 @dataclass(frozen=True)
 class DensityVolume:
