@@ -23,9 +23,11 @@ class PairsOptions:
         layout: of which data set.
         train, val, test: pairs of each list; `test` are further pairs of CVACT's `valSetAll`.
         tile_px, tile_extent_m: pixels and metres along the side of a tile.
-        panorama_size: (rows, columns); None = 32 x 176 for CVUSA (its 224 x 1232 at a seventh), 64 x 128 for CVACT.
+        panorama_size: (rows, columns); None = 32 x 176 for CVUSA (its 224 x 1232 at a seventh), 64 x 128 for CVACT,
+            whose panoramas show the whole sphere: half as many rows as columns.
         camera_height_m: above the carriageway.
-        tile_offset_m: tiles are centred up to so far from the camera, at random (the real ones: 0).
+        tile_offset_m: tiles are centred up to so far from the camera, at random (the real ones: 0); at most half the
+            extent, so that every camera stands on its tile.
         supersample: colour rays a pixel and axis.
         tile_supersample, panorama_supersample: the same for one of the two pictures; None = `supersample`.
         city: what is photographed.
@@ -33,10 +35,12 @@ class PairsOptions:
         districts: the districts of each list, {"train": ((0, 0), (1, 3)), "val": ((2, 2),)}, or in this order the
             districts of train, val and test; no district serves two lists. A list's pairs are spread evenly over its
             districts. See `PLAN` for what each of the 4 x 4 is like.
-        tallest_m: leave out places whose tile holds something taller than this above the ground under the camera, so
-            that a volume with a low ceiling can hold it all; None = keep them.
-        slices, ceiling_m: of the true occupancy of val and test tiles, D slices from the ground to the ceiling; 0
-            slices = none is written.
+        tallest_m: leave out places whose tile holds something taller than this above the bare ground below it, so that
+            a volume with a low ceiling can hold it all; None = keep them.
+        cast_shadows: of the sun, in the tiles. False leaves shading by orientation alone: shadows tell heights, and a
+            set without them shows how much of what is learned comes from there. Panoramas keep theirs.
+        slices, ceiling_m: of the true occupancy of val and test tiles, D slices from the bare ground of each cell to
+            the ceiling above it; 0 slices = none is written.
         off_centre, off_centre_m: further cameras of each val and test pair, and how far from its camera at most.
         seed: of places, order, ids and light.
     """
@@ -57,6 +61,7 @@ class PairsOptions:
     district: tuple[int, int] = (0, 0)
     districts: Mapping[str, tuple[tuple[int, int], ...]] | None = None
     tallest_m: float | None = None
+    cast_shadows: bool = True
     slices: int = 0
     ceiling_m: float = 16.0
     off_centre: int = 0
@@ -79,6 +84,16 @@ class PairsOptions:
                                      and all(type(n) is int and n >= 2 for n in size)):
             raise InputError(f"panorama_size is {size!r}", where="PairsOptions",
                              mend="Give whole numbers of rows and columns, such as (32, 176)")
+        if self.layout != "cvusa" and 2 * self.panorama[0] != self.panorama[1]:
+            raise InputError(f"a panorama of {size[1]} x {size[0]} pixels in the layout {self.layout!r}",
+                             where="PairsOptions.panorama_size",
+                             mend="CVACT's show the whole sphere, and its readers take them so: give half as many rows "
+                                  "as columns, such as (64, 128)")
+        if self.tile_offset_m > self.tile_extent_m / 2:
+            raise InputError(f"tile_offset_m is {self.tile_offset_m:g} on tiles of {self.tile_extent_m:g} m",
+                             where="PairsOptions", mend="Half the extent at most, or cameras stand beside their tiles")
+        if not isinstance(self.cast_shadows, bool):
+            raise InputError(f"cast_shadows is {self.cast_shadows!r}", where="PairsOptions", mend="True or False")
         if self.test and self.layout == "cvusa":
             raise InputError("CVUSA has no test list", where="PairsOptions", mend="Leave test at 0")
         if self.districts is not None:

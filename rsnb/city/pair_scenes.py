@@ -63,6 +63,7 @@ class PairCameras:
         panorama: the middle rows of a whole-sphere camera, as one run of pixels.
         rows, columns: of the panorama.
         tile_supersample, panorama_supersample: colour rays a pixel and axis.
+        cast_shadows: the sun of the tiles casts shadows.
     """
 
     tile: NadirCamera
@@ -71,6 +72,7 @@ class PairCameras:
     columns: int
     tile_supersample: int
     panorama_supersample: int
+    cast_shadows: bool = True
 
     @classmethod
     def of(cls, options: PairsOptions) -> PairCameras:
@@ -89,7 +91,7 @@ class PairCameras:
         panorama = PixelRun(sphere, top * columns, (top + rows) * columns) if top else sphere
         tile = NadirCamera(options.tile_extent_m / options.tile_px, options.tile_px, options.tile_px)
         return cls(tile, panorama, rows, columns, options.tile_supersample or options.supersample,
-                   options.panorama_supersample or options.supersample)
+                   options.panorama_supersample or options.supersample, options.cast_shadows)
 
 
 def take_pair(scene: RayScene, top: float, cameras: PairCameras, site: Site) -> PairPictures:
@@ -102,7 +104,8 @@ def take_pair(scene: RayScene, top: float, cameras: PairCameras, site: Site) -> 
     """
     over = poses.nadir_pose(np.array([*site.tile_centre, top]))
     tile = render(scene, cameras.tile, over,
-                  _look(Sun(np.radians(160.0), np.radians(48.0)), Sky(), cameras.tile_supersample))
+                  _look(Sun(np.radians(160.0), np.radians(48.0)), Sky(), cameras.tile_supersample,
+                        cameras.cast_shadows))
     return PairPictures(tile.rgb, (top - tile.depth).astype(np.float32), tile.semantic,
                         take_panorama(scene, cameras, site.position, site.day))
 
@@ -125,6 +128,6 @@ def take_panorama(scene: RayScene, cameras: PairCameras, position: np.ndarray, d
                          street.semantic.reshape(shape), depth)
 
 
-def _look(sun: Sun, sky: Sky, supersample: int) -> RenderOptions:
-    return RenderOptions(supersample=supersample, shadows=True, haze_m=1500.0, sun=sun, sky=sky,
+def _look(sun: Sun, sky: Sky, supersample: int, shadows: bool = True) -> RenderOptions:
+    return RenderOptions(supersample=supersample, shadows=shadows, haze_m=1500.0, sun=sun, sky=sky,
                          channels=("rgb", "depth", "semantic"))

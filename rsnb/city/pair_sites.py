@@ -70,7 +70,7 @@ class Places:
 
     @property
     def left_out(self) -> int:
-        """Places whose tile would hold something taller than `tallest_m`."""
+        """Places whose tile would hold something taller than `tallest_m` above the bare ground below it."""
         return int(self._too_tall.sum())
 
     @property
@@ -88,8 +88,7 @@ class Places:
         xyz = self._every.position
         if self.options.tallest_m is None or len(xyz) == 0:
             return np.zeros(len(xyz), bool)
-        top = _highest_around(self.district, xyz[:, :2], self.reach_m)
-        return top - (xyz[:, 2] - self.options.camera_height_m) > self.options.tallest_m
+        return _highest_around(self.district, xyz[:, :2], self.reach_m) > self.options.tallest_m
 
     @cached_property
     def _buildings(self) -> tuple[np.ndarray, shapely.STRtree]:
@@ -190,15 +189,16 @@ def _more_room(options: PairsOptions) -> str:
 
 
 def _highest_around(district: District, xy: np.ndarray, half_m: float) -> np.ndarray:
-    """[N] greatest height, model metres, in squares around [N, 2]: never too low, and too high by what a cell outside
-    the square adds."""
+    """[N] greatest height above the bare ground below it, metres, in squares around [N, 2]: never too low, and too high
+    by what a cell outside the square adds."""
     from scipy.ndimage import maximum_filter
 
     x0, _, _, y1 = district.bounds
-    top = np.nan_to_num(top_surface(district.scene, *map_centres(district.bounds, _CELL_M))[0], nan=-np.inf)
+    centres = map_centres(district.bounds, _CELL_M)
+    top = np.nan_to_num(top_surface(district.scene, *centres)[0] - district.terrain(*centres), nan=-np.inf)
     for points in (district.mesh.vertices, _along_edges(district.mesh)):  # thin things pass between the map's rays
         row, column = _cells(points, (x0, y1), top.shape)
-        np.maximum.at(top, (row, column), points[:, 2])
+        np.maximum.at(top, (row, column), points[:, 2] - district.terrain(points[:, 0], points[:, 1]))
     cells = int(np.ceil(half_m / _CELL_M)) + 1
     wide = maximum_filter(top, size=2 * cells + 1, mode="nearest")
     return wide[_cells(xy, (x0, y1), top.shape)]

@@ -32,7 +32,7 @@ class TileGrid:
         centre: [2] of the tile, model metres.
         extent_m, size: side of the tile, and cells along it.
         ground_m: model height of z = 0, the ground under the camera.
-        ceiling_m, slices: the voxels reach from z = 0 to the ceiling.
+        ceiling_m, slices: the voxels of a column reach from the bare ground there up to so many metres.
     """
 
     centre: np.ndarray
@@ -78,13 +78,18 @@ def crossings(scene: RayScene, grid: TileGrid) -> Crossings:
     return Crossings(column[order], height[order], prim[order])
 
 
-def occupancy(scene: RayScene, grid: TileGrid) -> np.ndarray:
+def occupancy(scene: RayScene, grid: TileGrid, ground: np.ndarray) -> np.ndarray:
     """[D, S, S] bool: voxels whose centre lies in something solid; slice 0 lowest, row 0 north.
 
-    Solid is the ground, and whatever lies between two surfaces where level rays meet walls from behind: under a roof
-    with rooms below it, and not under eaves, a balcony, an awning or a bridge. So neither a missing floor nor a roof
-    that is a closed plate of its own misleads. A tree's crown is full from its lowest to its highest leaf above the
-    cell and takes every voxel that it touches; the column below it is empty.
+    A column is counted from its own bare ground, as heights above the ground are: earth that rises is no object, and
+    what lies below bare ground is none either. Solid is what lies on the ground, and whatever lies between two surfaces
+    where level rays meet walls from behind: under a roof with rooms below it, and not under eaves, a balcony, an awning
+    or a bridge. So neither a missing floor nor a roof that is a closed plate of its own misleads. A tree's crown is
+    full from its lowest to its highest leaf above the cell and takes every voxel that it touches; the column below it
+    is empty.
+
+    Args:
+        ground: [S, S] bare ground at the cells' centres, model metres.
     """
     found = crossings(scene, grid)
     kind, name = scene.semantic[found.prim], scene.material[found.prim]
@@ -96,7 +101,7 @@ def occupancy(scene: RayScene, grid: TileGrid) -> np.ndarray:
     slice_m = grid.ceiling_m / grid.slices
     count = np.zeros((grid.slices + 1, grid.size**2), np.int32)
     for (column, low, high), touch in ((solid, False), (trunk, False), (crown, True)):
-        low, high = (low - grid.ground_m) / slice_m, (high - grid.ground_m) / slice_m
+        low, high = ((z - ground.ravel()[column]) / slice_m for z in (low, high))
         first, last = (np.floor(low), np.floor(high) + 1) if touch else (np.ceil(low - 0.5), np.ceil(high - 0.5))
         first, last = (np.clip(k, 0, grid.slices).astype(int) for k in (first, last))
         np.add.at(count, (first, column), 1)

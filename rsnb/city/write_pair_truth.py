@@ -10,7 +10,8 @@
 and of val and test pairs, for evaluation alone:
 
     visible/<id>.png      [S, S] what the camera sees of each cell: 2 its topmost surface, 1 something of it, 0 nothing
-    occupancy/<id>.npz    `occupancy` [D, S, S] bool, slice 0 lowest; where slices are asked for
+    occupancy/<id>.npz    `occupancy` [D, S, S] bool, slice 0 lowest, each column from its own bare ground (on one datum
+                          with heights - ground); where slices are asked for
     views.json            position of each off-centre camera, metres east and north of the tile's centre and above the
                           ground under the pair's camera
     views/<id>.npz        `depth` [K, H, W] float32, `sky` [K, H, W] bool, `rgb` [K, H, W, 3] uint8 of those cameras
@@ -49,15 +50,17 @@ def write_truth(folder: Path, pair_id: str, site: Site, pictures: PairPictures, 
                      {"quantity": "distance along the ray", "unit": "m", "nothing": "inf"})
 
 
-def write_evaluation_truth(folder: Path, pair_id: str, site: Site, pictures: PairPictures, district: District,
-                           cameras: PairCameras, options: PairsOptions) -> np.ndarray:
-    """What only pairs of val and test have; gives the off-centre cameras [K, 3], tile metres."""
+def write_evaluation_truth(folder: Path, pair_id: str, site: Site, pictures: PairPictures, ground: np.ndarray,
+                           district: District, cameras: PairCameras, options: PairsOptions) -> np.ndarray:
+    """What only pairs of val and test have, on bare ground [S, S] (model metres); gives the off-centre cameras [K, 3],
+    tile metres."""
     grid = TileGrid(site.tile_centre, options.tile_extent_m, options.tile_px, site.ground_m, options.ceiling_m,
                     options.slices)
     write_label_png(folder / "visible" / f"{pair_id}.png",
                     visible_cells(district.scene, grid, site, pictures.heights), _SEEN)
     if options.slices:
-        _write_arrays(folder / "occupancy" / f"{pair_id}.npz", occupancy=occupancy(district.scene, grid))
+        solid = occupancy(district.scene, grid, ground)
+        _write_arrays(folder / "occupancy" / f"{pair_id}.npz", occupancy=solid)
     if not options.off_centre:
         return np.zeros((0, 3))
     eyes = off_centre_positions(district, grid, site, options.off_centre, options.off_centre_m)
@@ -75,8 +78,8 @@ def write_places(folder: Path, ids: Sequence[str], sites: Sequence[Site], option
         folder: `truth`.
         ids, sites: of all pairs.
         options: what was asked for.
-        left_out: of each district the number of places whose tile holds something taller than `tallest_m`, and of all
-            places that were looked at.
+        left_out: of each district the number of places whose tile holds something taller than `tallest_m` above bare
+            ground, and of all places that were looked at.
         views: off-centre cameras [K, 3] by id.
     """
     rows = [{"id": i, "split": s.split, "position": s.position.tolist(), "tile_centre": s.tile_centre.tolist(),

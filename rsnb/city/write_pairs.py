@@ -9,7 +9,8 @@ The panorama of CVUSA has 65.5 degrees from top to bottom (rows / columns x 360,
 view of the real pictures and of OriCNN's orientation map. Sat2Density computes with 90; a method that wants that says
 so itself. CVACT shows the whole sphere.
 
-Beside it `truth/`, which no reader of these formats opens: see `rsnb.city.write_pair_truth`.
+Beside it `truth/` (see `rsnb.city.write_pair_truth`), of which readers of these formats take one thing: how far a
+camera stands from its tile's middle, where tiles are made to lie off.
 """
 
 from __future__ import annotations
@@ -146,8 +147,8 @@ class _Writer:
         write_truth(self.folder / "truth", pair_id, site, pictures, ground)
         if site.split == "train":
             return np.zeros((0, 3))
-        return write_evaluation_truth(self.folder / "truth", pair_id, site, pictures, self.district, self.cameras,
-                                      self.options)
+        return write_evaluation_truth(self.folder / "truth", pair_id, site, pictures, ground, self.district,
+                                      self.cameras, self.options)
 
 
 def write_act_data(path: Path, ids: list[str], splits: list[str], utm: np.ndarray) -> None:

@@ -47,6 +47,11 @@ def place():
              (level(-9, 3, -6, 6, 3.05), TREE, 9, 0), (level(-8, 4, -7, 5, 6.05), TREE, 9, 0),
              (box(3, -10, -0.5, 6, -4, 4, floor=False), BUILDING, 2, 0),
              (box(6, -10, -0.5, 9, -4, 7, floor=False), BUILDING, 3, 0)]
+    return scene_of(parts)
+
+
+def scene_of(parts):
+    """Quads [Q, 4, 3], class, instance and material of each part."""
     quads = np.concatenate([p[0] for p in parts])
     faces = (4 * np.arange(len(quads))[:, None, None] + np.array([[0, 1, 2], [0, 2, 3]])).reshape(-1, 3)
     of = np.repeat(np.arange(len(parts)), [2 * len(p[0]) for p in parts])
@@ -76,13 +81,33 @@ def test_occupancy_of_the_hand_made_place(place):
     # One leaf at 3.05 m fills the voxel from 3.0 to 3.2; where both are above each other all from 3.0 to 6.2 is crown.
     expected = expected | within(-9, 3, -6, 6) & between(3, 3.2) | within(-8, 4, -7, 5) & between(3, 6.2)
     expected = expected | within(3, -10, 6, -4) & between(0, 4) | within(6, -10, 9, -4) & between(0, 7)
-    assert np.array_equal(occupancy(place, grid), expected)
+    assert np.array_equal(occupancy(place, grid, np.zeros((48, 48))), expected)
 
 
-def test_ground_that_rises_is_solid_and_a_tile_may_lie_off(place):
-    # z = 0 lies 1 m below this ground, the tile 20 m away from everything: the lower half of 2 m is earth.
+def test_columns_are_counted_from_their_own_bare_ground():
+    """A slope that rises 0.25 m a metre to the east; a house with a level roof at 4 m whose walls reach into the earth;
+    a plate that lies under the ground."""
+    slope = np.array([[(-8, -8, -2), (8, -8, 2), (8, 8, 2), (-8, 8, -2)]], float)
+    scene = scene_of([(slope, ROAD, 0, 0), (box(-4, -4, -3, 4, 4, 4, floor=False), BUILDING, 1, 0),
+                      (level(4, -8, 8, -6, 0.2), PAVEMENT, 0, 0)])
+    for ground_m in (0.0, -1.0, 1.5):  # the ground under the camera plays no part
+        grid = TileGrid(np.zeros(2), 16.0, 16, ground_m, 8.0, 16)  # cells of 1 m, slices of 0.5 m
+        x, y, z = cells(grid)
+        # The column at x stands on 0.25 x: its voxel at z lies at 0.25 x + z, which is inside up to 4 m.
+        house = (np.abs(x) < 4) & (np.abs(y) < 4)
+        expected = house & (0.25 * x + z[:, None, None] < 4.0)
+        assert np.array_equal(occupancy(scene, grid, 0.25 * x), expected)
+        # On one datum with the heights: what is full of a column is as high as the house stands above its ground.
+        assert np.abs(expected.sum(axis=0) * 0.5 - (4.0 - 0.25 * x))[house].max() <= 0.25
+    assert expected.sum(axis=0)[8, 4] == 10 and expected.sum(axis=0)[8, 11] == 6  # 4.875 m and 3.125 m, by hand
+
+
+def test_earth_is_no_object_and_a_tile_may_lie_off(place):
+    # The ground under the camera lies 1 m below this one, the tile 20 m away from everything: nothing stands on it.
     grid = TileGrid(np.array([-30.0, -30.0]), 10.0, 5, -1.0, 2.0, 4)
-    assert occupancy(place, grid).tolist() == [[[True] * 5] * 5] * 2 + [[[False] * 5] * 5] * 2
+    assert not occupancy(place, grid, np.zeros((5, 5))).any()
+    # Were the bare ground 1 m lower, 1 m of the 2 would lie on it.
+    assert occupancy(place, grid, np.full((5, 5), -1.0)).tolist() == [[[True] * 5] * 5] * 2 + [[[False] * 5] * 5] * 2
 
 
 def test_upright_rays_meet_every_surface_once(place):
@@ -133,17 +158,17 @@ def test_houses_of_the_city_are_full_and_the_air_is_empty(district, some_sites):
     for site in some_sites:
         grid = TileGrid(site.tile_centre, 48.0, 48, site.ground_m, 12.0, 24)
         x, y, z = cells(grid)
-        top = city.height(x, y) - site.ground_m
-        solid = occupancy(city.scene, grid)
-        below = z[:, None, None] < top - 0.05
+        ground = city.terrain(x, y)
+        top = city.height(x, y) - ground
+        solid = occupancy(city.scene, grid, ground)
+        below, above = z[:, None, None] < top - 0.05, z[:, None, None] > top + 0.01
         house = shapely.contains_xy(houses, x, y)
         inside += house.sum()
-        assert solid[below & house].mean() > 0.999 and not solid[~below & house].any()
+        assert solid[below & house].mean() > 0.999 and not solid[above & house].any()
         kind = city.mesh.face_class[city.scene.cast(np.stack([x, y, np.full_like(x, 300.0)], -1),
                                                     np.array([0, 0, -1.0])).prim]
         street = np.isin(kind, (ROAD, PAVEMENT)) & ~shapely.contains_xy(near, x, y) & (top < 2.0)
         outside += street.sum()
-        above = z[:, None, None] > top + 0.01
         assert not solid[above & street].any() and solid[below & street].all()
     assert inside > 300 and outside > 3000
 

@@ -173,6 +173,9 @@ def test_equal_options_give_equal_bytes_and_another_seed_others(district, tmp_pa
     ({"supersample": 0}, "supersample is 0"), ({"seed": "x"}, "seed is 'x'"), ({"tile_extent_m": True}, "is True"),
     ({"panorama_size": (0, 128)}, "panorama_size is"), ({"panorama_size": (32.0, 176)}, "panorama_size is"),
     ({"panorama_size": (32, 176, 3)}, "panorama_size is"), ({"panorama_size": 5}, "panorama_size is 5"),
+    ({"layout": "cvact", "panorama_size": (32, 128)}, "128 x 32 pixels in the layout 'cvact'.*half as many rows"),
+    ({"layout": "cvact_aligned", "panorama_size": (64, 64)}, "64 x 64 pixels in the layout 'cvact_aligned'"),
+    ({"tile_offset_m": 33.0}, "tile_offset_m is 33 on tiles of 64 m"), ({"cast_shadows": 1}, "cast_shadows is 1"),
 ])
 def test_impossible_options_are_refused_at_once(changed, what):
     with pytest.raises(InputError, match=what):
@@ -180,12 +183,13 @@ def test_impossible_options_are_refused_at_once(changed, what):
 
 
 @pytest.mark.parametrize(("changed", "what"), [
-    ({"panorama_size": (33, 176)}, "176 x 33 pixels"), ({"panorama_size": (90, 176)}, "176 x 90"),
+    ({"panorama_size": (33, 176), "layout": "cvusa"}, "176 x 33 pixels"),
+    ({"panorama_size": (90, 176), "layout": "cvusa"}, "176 x 90"),
     ({"district": (9, 9)}, "district"), ({"train": 100_000}, "room for"),
     ({"tile_extent_m": 190.0, "test": 3}, "strips"),
 ])
 def test_what_does_not_fit_is_refused_and_leaves_nothing(district, tmp_path, monkeypatch, changed, what):
     monkeypatch.setattr(module, "each_district", lambda *_: [district()])
     with pytest.raises(InputError, match=what):
-        ensure_pairs(tmp_path, PairsOptions(layout="cvact", **changed))
+        ensure_pairs(tmp_path, PairsOptions(**({"layout": "cvact"} | changed)))
     assert not [p for p in tmp_path.rglob("*") if p.is_file() and not p.name.endswith(".lock")]
