@@ -71,9 +71,9 @@ def test_published_layout_with_its_three_index_sets(anu):
 
 
 def test_the_central_ninety_degrees_are_rows_208_to_623_of_832(tmp_path):
-    rows = np.zeros((832, 16, 3), np.uint8)
+    rows = np.zeros((832, 1664, 3), np.uint8)
     rows[208:624] = 255  # what OriCNN's loader keeps
-    for name, array in (("satview_correct/x_satView_polish.png", rows[:16]), ("streetview/x_grdView.png", rows)):
+    for name, array in (("satview_correct/x_satView_polish.png", rows[:16, :16]), ("streetview/x_grdView.png", rows)):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.fromarray(array).save(tmp_path / name)
     index = read_cvact(tmp_path)

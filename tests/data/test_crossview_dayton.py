@@ -57,6 +57,12 @@ def test_what_is_no_tuple_is_an_error(tuples, tmp_path_factory):
         read_dayton(tuples)
 
 
+def test_a_picture_beyond_pillows_limit_is_named(tuples, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)  # an error above 80; tuples have 144 pixels
+    with pytest.raises(InputError, match=r"x12.y-3.a-90.png: the picture is too large to be read.*smaller"):
+        read_dayton(tuples)
+
+
 def test_the_real_samples(real):
     found = read_dayton(real("nb4_sat2ground/dayton_samples"))
     assert len(found) == 8 and found.ground.shape == (8, 3, 256, 256)

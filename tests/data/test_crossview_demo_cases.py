@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from rsnb.data.crossview.demo_cases import audit, find_cases, read_demo_cases
+from rsnb.data.crossview.pair_pictures import PairWarning
 from rsnb.errors import InputError
 
 
@@ -51,10 +52,10 @@ def test_one_case_alone_and_a_folder_around_them(cases, tmp_path_factory):
 
 @pytest.mark.parametrize(("spoiled", "reason", "kind"), [
     ({"panorama": (16, 9)}, "panorama of 16 x 9 pixels, which is not twice as wide as high", "size"),
-    ({"mask": (8, 4)}, "sky mask of 8 x 4 pixels beside a panorama of 16 x 8", "size"),
+    ({"mask": (16, 4)}, "sky mask of 16 x 4 pixels beside a panorama of 16 x 8", "size"),
     ({"tile": (8, 6)}, "tile of 8 x 6 pixels, which is not square", "size"),
     ({"panorama": None}, "no panorama", "missing"), ({"tile": None}, "no tile", "missing"),
-], ids=["panorama not 2:1", "mask of another size", "tile not square", "no panorama", "no tile"])
+], ids=["panorama not 2:1", "mask of another shape", "tile not square", "no panorama", "no tile"])
 def test_what_is_no_pair_is_left_out_counted_and_audited(cases, spoiled, reason, kind):
     case(cases / "case3", 3, **spoiled)
     index = read_demo_cases(cases)
@@ -64,6 +65,24 @@ def test_what_is_no_pair_is_left_out_counted_and_audited(cases, spoiled, reason,
     assert not audit(cases).ok and {f.kind for f in audit(cases).findings if f.path.startswith("case3")} >= {kind}
     with pytest.raises(InputError, match="no case is whole: case3 has"):
         read_demo_cases(cases / "case3")
+
+
+def test_a_mask_of_another_size_is_kept_and_resized_with_a_warning(cases):
+    case(cases / "case3", 3, mask=(32, 16))
+    index = read_demo_cases(cases)
+    assert index.ids == ("case2", "case3", "case4", "case12") and not index.drops
+    with pytest.warns(PairWarning, match=r"1 of 4 masks have another size than their panorama.*\(case3\)"):
+        pairs = index.load(tile_size=8, panorama_size=(8, 16))
+    with Image.open(cases / "case3/groundview.sky.png") as file:  # nearest of 2 x 2: the later one of the middle
+        assert np.array_equal(pairs.sky[1], np.asarray(file.convert("L"))[1::2, 1::2] > 127)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_picture_beyond_pillows_limit_is_named(cases, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)  # an error above 80; panoramas have 128 pixels, tiles 64
+    with pytest.raises(InputError, match=r"case2.groundview.image.png: the picture is too large.*Make it smaller"):
+        read_demo_cases(cases)
+    assert {f.kind for f in audit(cases).findings} - {"note"} == {"unreadable"}
 
 
 def test_a_case_without_mask_stays_and_a_broken_picture_goes(cases):

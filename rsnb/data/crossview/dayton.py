@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from rsnb.data.crossview.folders import pictures_of, require_folder
+from rsnb.data.crossview.pair_pictures import open_picture
 from rsnb.errors import InputError
 
 ORDER = ("ground", "aerial", "ground_labels", "aerial_labels")
@@ -91,14 +92,7 @@ def read_dayton(root: str | Path, ids: Sequence[str] | None = None, *,
 
 def _squares(path: Path) -> np.ndarray:
     """[4, 3, S, S] float32."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as file:
-            picture = np.asarray(file.convert("RGB"), np.float32) / np.float32(255.0)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise InputError(f"this is no picture that can be read ({error})", where=path,
-                         mend="Fetch it again, or leave it out") from None
+    picture = np.asarray(open_picture(path).convert("RGB"), np.float32) / np.float32(255.0)
     rows, columns = picture.shape[:2]
     if columns != 4 * rows:
         raise InputError(f"the picture has {columns} x {rows} pixels, four squares would be {4 * rows} x {rows}",

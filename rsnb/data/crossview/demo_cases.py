@@ -20,6 +20,7 @@ import numpy as np
 
 from rsnb.data.audit import Audit, Finding
 from rsnb.data.crossview.folders import picture_findings, pictures_of, require_folder
+from rsnb.data.crossview.pair_pictures import same_shape
 from rsnb.data.crossview.pairs import PairIndex
 from rsnb.data.nested_root import nested_root
 from rsnb.errors import InputError
@@ -46,8 +47,9 @@ def read_demo_cases(root: str | Path, *, duplicates: Literal["drop", "keep"] = "
     """Index the cases below a root; ids are the folders' names.
 
     Left out and counted in `drops`: a case without tile or panorama, or with a picture that cannot be read; one whose
-    panorama is not twice as wide as high; one whose mask has another shape; and one that repeats an earlier case in
-    all its files. A case without a mask is kept, with a note.
+    panorama is not twice as wide as high; one whose mask has another shape (of another size it may be: it is resized
+    when it is loaded); and one that repeats an earlier case in all its files. A case without a mask is kept, with a
+    note.
 
     Args:
         root: folder of the cases, or one with a single such folder up to two levels below, or a case.
@@ -55,7 +57,8 @@ def read_demo_cases(root: str | Path, *, duplicates: Literal["drop", "keep"] = "
         tile_extent_m: side of a tile, metres, if the user knows it.
 
     Raises:
-        InputError: no case here, or none that is whole (it says what is wrong with the first one).
+        InputError: no case here, none that is whole (it says what is wrong with the first one), or a picture with more
+            pixels than Pillow reads.
     """
     root = _data_root(root)
     cases = find_cases(root)
@@ -107,7 +110,10 @@ def audit(root: str | Path, decode: bool = True) -> Audit:
                 groups[f"{kind}s"].append(files[kind])
             else:
                 findings.append(Finding("missing", name, f"the case has no {kind}"))
-        fault = _fault(files)
+        try:
+            fault = _fault(files)
+        except InputError:
+            fault = "a picture that is too large to be read"
         if fault is not None and not fault.startswith("no "):
             findings.append(Finding("size" if "pixels" in fault else "unreadable", name, f"the case has {fault}"))
         other = first.setdefault(tuple(_sha256(files[kind]) for kind in _NAMES if kind in files), name)
@@ -147,7 +153,7 @@ def _fault(files: dict[str, Path]) -> str | None:
     if tile[0] != tile[1]:
         return f"a tile of {tile[0]} x {tile[1]} pixels, which is not square"
     mask = sizes.get("sky mask", (width, height))
-    if mask != (width, height):
+    if not same_shape(mask, (width, height)):
         return f"a sky mask of {mask[0]} x {mask[1]} pixels beside a panorama of {width} x {height}"
     return None
 
@@ -158,6 +164,9 @@ def _size(path: Path) -> tuple[int, int] | None:
     try:
         with Image.open(path) as picture:
             return picture.size
+    except Image.DecompressionBombError as error:
+        raise InputError(f"the picture is too large to be read ({error})", where=path,
+                         mend="Make it smaller, or take the case away") from None
     except (OSError, ValueError, SyntaxError):
         return None
 

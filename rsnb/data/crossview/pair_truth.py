@@ -8,7 +8,7 @@ Real sets have none of it. It is for evaluation; a method that learns from pairs
     truth/classes/<id>.png     [S, S] class ids of it
     truth/depth/<id>.tif       [H, W] metres along the rays of the panorama, inf = nothing
     truth/visible/<id>.png     [S, S] 2 = the camera sees the topmost surface, 1 = something of the cell, 0 = nothing
-    truth/occupancy/<id>.npz   `occupancy` [D, S, S] bool, slice 0 lowest
+    truth/occupancy/<id>.npz   `occupancy` [D, S, S] bool, slice 0 lowest, each column from its own bare ground
     truth/views.json           `positions`: {id: [[east, north, up] ...]} of further cameras
     truth/views/<id>.npz       `depth` [K, H, W], `sky` [K, H, W], `rgb` [K, H, W, 3] of those
 
@@ -34,6 +34,11 @@ class PairTruth:
     """The truth of N pairs. Tile metres: x east, y north, z up, origin on the ground (height of the ground under the
     pair's camera) in the tile's middle. Tiles have row 0 north; panoramas have north in the centre column.
 
+    A method knows of no slope: its volume stands on a plane. What is compared with one is therefore counted from the
+    bare ground of the very cell: surface heights as `heights - ground`, and `occupancy`, whose z = 0 is that ground in
+    every column. So do the scores of `rsnb.density` (`truths_of`): predicted voxels above z = 0, heights above local
+    ground.
+
     Attributes:
         ids: one a pair.
         heights: [N, S, S] float32 topmost surface, metres.
@@ -46,10 +51,13 @@ class PairTruth:
         class_names: {id: name}.
         visible: [N, S, S] bool, cells of which the pair's camera sees anything; or None.
         top_visible: [N, S, S] bool, cells whose topmost surface it sees; or None.
-        occupancy: [N, D, S, S] bool, voxels whose centre is in something solid, slice 0 lowest; or None.
-        ceiling_m: height of the top of the uppermost slice, or None.
+        occupancy: [N, D, S, S] bool, voxels whose centre is in something solid, slice 0 lowest, on the bare ground of
+            its own cell; or None. What lies below bare ground is no object.
+        ceiling_m: height of the top of the uppermost slice above that ground, or None.
         views: [N, K, 3] float64 further cameras, tile metres; or None.
         view_depth: [N, K, H, W] float32; view_sky: [N, K, H, W] bool; view_rgb: [N, K, 3, H, W] float32 0..1; or None.
+        centre: [N, 2] float64 middle of the tiles, metres east and north in `crs`.
+        crs: anything pyproj understands ("EPSG:3879"), or None: the centres lie on a plane of no stated place.
     """
 
     ids: tuple[str, ...]
@@ -70,6 +78,8 @@ class PairTruth:
     view_depth: np.ndarray | None = None
     view_sky: np.ndarray | None = None
     view_rgb: np.ndarray | None = None
+    centre: np.ndarray | None = None
+    crs: str | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

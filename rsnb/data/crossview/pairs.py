@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from rsnb.data.crossview.pair_pictures import MODES, PairPictures, PictureSizes, read_pair, warn_about_masks
 from rsnb.errors import InputError
 from rsnb.scenes import TilePanoramaPairs
 
+if TYPE_CHECKING:
+    from rsnb.data.crossview.sized_pairs import FindSky, SizedPairs
+
 EARTH_RADIUS_M = 6371008.8  # mean radius (IUGG)
-_ROWS = ("tile_paths", "panorama_paths", "heading", "present", "sky_paths", "label_paths", "lat_lon", "utm")
+_ROWS = ("tile_paths", "panorama_paths", "heading", "present", "sky_paths", "label_paths", "lat_lon", "utm",
+         "offset_m")
 PLANE_M = 20_000.0  # positions further apart than this do not lie on one plane to a metre
 
 
@@ -38,6 +44,8 @@ class PairIndex:
         camera_height_m: above the ground, or None.
         drops: {reason: ids (or file names) left out}.
         notes: what else a user should know, as sentences without the final full stop.
+        offset_m: [N, 2] float64 metres east and north from the tile's centre to the camera, where the set states them;
+            None = the tiles are centred at their cameras, as all real ones are.
     """
 
     name: str
@@ -56,6 +64,7 @@ class PairIndex:
     camera_height_m: float | None = None
     drops: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    offset_m: np.ndarray | None = None
 
     def __post_init__(self):
         n = len(self.ids)
@@ -95,12 +104,11 @@ class PairIndex:
                 return None if values is None else values[index]
             return tuple(values[i] for i in index)
 
-        rows = {name: pick(getattr(self, name)) for name in
-                ("ids", *_ROWS)}
+        rows = {name: pick(getattr(self, name)) for name in ("ids", *_ROWS)}
         splits = {name: place[old][place[old] >= 0] for name, old in self.splits.items()}
         return replace(self, **rows, splits=splits)
 
-    @property
+    @cached_property
     def position(self) -> np.ndarray | None:
         """[N, 2] float64, metres east and north on one plane: UTM where the set has it, else from latitude and
         longitude on the plane through their mean, if all known ones lie within 20 km of it. None elsewhere."""
@@ -126,33 +134,97 @@ class PairIndex:
             panorama_size: (rows, columns).
             vertical_fov: keep only this middle part of each panorama, radians; None = all of it.
             resample: "bicubic" (Pillow's, widened when it reduces) or "area" (mean over each pixel's area).
-            sky: read the sky masks too (nearest pixel, white = sky), if the set has any.
+            sky: read the sky masks too (nearest pixel, white = sky), if the set has any. Masks of another size than
+                their panorama but of its shape are resized; a `PairWarning` counts them, and masks that are all sky.
 
         Raises:
-            InputError: a picture is not there or cannot be read, panoramas of different shape, a pair without mask
-                where others have one, or more field of view than there is.
+            InputError: a picture is not there or cannot be read, panoramas of different shape, a whole sphere that is
+                not 2:1, a mask of another shape than its panorama, a pair without mask where others have one, or more
+                field of view than there is.
         """
-        rows = self._rows(index)
-        share = _kept_share(self, vertical_fov)
-        masked = [] if not sky or self.sky_paths is None else [self.sky_paths[i] for i in rows]
-        if None in masked:
-            raise InputError(f"pair {self.ids[rows[masked.index(None)]]} has no sky mask, others have",
-                             where=self.name, mend="Load with sky=False, or take the pairs that have one")
-        modes = {"bicubic": "BICUBIC", "area": "BOX"}
-        if resample not in modes:
-            raise InputError(f"resample is {resample!r}", where="load", mend='Use "bicubic" or "area"')
-        tiles = np.stack([read_picture(self.tile_paths[i], (tile_size,) * 2, modes[resample]) for i in rows])
-        panoramas = _read_panoramas([self.panorama_paths[i] for i in rows], panorama_size, modes[resample], share)
-        position = self.position
-        return TilePanoramaPairs(
-            tiles, panoramas, tuple(self.ids[i] for i in rows), self.heading[rows],
-            self.vertical_fov if vertical_fov is None else vertical_fov,
-            sky=np.stack([read_mask(p, panorama_size, share) for p in masked]) if masked else None,
-            position=None if position is None else position[rows], offset_m=np.zeros((len(rows), 2)),
-            tile_extent_m=self.tile_extent_m, camera_height_m=self.camera_height_m)
+        rows = self.rows_of(index)
+        sizes = self.picture_sizes(tile_size, panorama_size, vertical_fov, resample)
+        pairs, resized = self.read_rows(rows, sizes, self.masks_of(rows) if sky else [None] * len(rows))
+        if pairs.sky is not None:
+            warn_about_masks(self.name, pairs.ids, resized, pairs.sky.all(axis=(1, 2)))
+        return pairs
 
-    def _rows(self, index) -> np.ndarray:
-        """Row numbers of an index, array or mask; a row may stand in it twice."""
+    def sized(self, tile_size: int = 256, panorama_size: tuple[int, int] = (128, 512), *, sky: bool = True,
+              workers: int = 4, find_sky: FindSky | None = None) -> SizedPairs:
+        """The same pairs bound to their sizes, for a training that reads batch by batch; see `SizedPairs`.
+
+        Args:
+            tile_size, panorama_size, sky: as for `load`.
+            workers: threads that read the pictures of a batch; 1 = none beside the caller's.
+            find_sky: finds the sky of panoramas [N, 3, H, W] of a vertical field of view (radians) where the set has no
+                masks: [N, H, W] bool.
+        """
+        from rsnb.data.crossview.sized_pairs import SizedPairs
+
+        return SizedPairs(self, self.picture_sizes(tile_size, panorama_size), sky, workers, find_sky)
+
+    def picture_sizes(self, tile_size: int, panorama_size: tuple[int, int], vertical_fov: float | None = None,
+                      resample: str = "bicubic") -> PictureSizes:
+        """What `load` makes of the files; see there for arguments and errors."""
+        if resample not in MODES:
+            raise InputError(f"resample is {resample!r}", where="load", mend='Use "bicubic" or "area"')
+        given = self.vertical_fov if vertical_fov is None else vertical_fov
+        return PictureSizes(tile_size, tuple(panorama_size), given, _kept_share(self, vertical_fov),
+                            self.vertical_fov > math.pi - 1e-6, MODES[resample])
+
+    def masks_of(self, rows: np.ndarray) -> list[Path | None]:
+        """The sky masks of some pairs: of all, or of none where the set has none.
+
+        Raises:
+            InputError: some have one and others none.
+        """
+        masks = [None] * len(rows) if self.sky_paths is None else [self.sky_paths[i] for i in rows]
+        if self.sky_paths is not None and None in masks:
+            raise InputError(f"pair {self.ids[rows[masks.index(None)]]} has no sky mask, others have",
+                             where=self.name, mend="Load with sky=False, or take the pairs that have one")
+        return masks
+
+    def read_rows(self, rows: np.ndarray, sizes: PictureSizes, masks: Sequence[Path | None],
+                  run: Callable = map) -> tuple[TilePanoramaPairs, np.ndarray]:
+        """Read pairs by `run` (the built-in map, or that of a pool of threads).
+
+        Returns:
+            the pairs, `sky` false for pairs without a mask and None if all lack one; and [N] bool, masks of another
+            size.
+        """
+        def read(i_and_mask) -> PairPictures:
+            i, mask = i_and_mask
+            return read_pair(self.tile_paths[i], self.panorama_paths[i], mask, sizes)
+
+        n, size = len(rows), sizes.panorama_size
+        tiles = np.empty((n, 3, sizes.tile_size, sizes.tile_size), np.float32)
+        panoramas, resized = np.empty((n, 3, *size), np.float32), np.zeros(n, bool)
+        sky = None if all(mask is None for mask in masks) else np.zeros((n, *size), bool)
+        first = None
+        for k, one in enumerate(run(read, zip(rows.tolist(), masks, strict=True))):
+            first = first or one.pixels
+            if abs(one.pixels[1] / one.pixels[0] - first[1] / first[0]) > 1.5 / one.pixels[0]:
+                raise InputError(f"the panorama has {one.pixels[0]} x {one.pixels[1]} pixels, "
+                                 f"{self.panorama_paths[rows[0]].name} {first[0]} x {first[1]}: another field of view",
+                                 where=self.panorama_paths[rows[k]],
+                                 mend="Load pictures of different shape separately, or leave this one out")
+            tiles[k], panoramas[k], resized[k] = one.tile, one.panorama, one.mask_resized
+            if one.sky is not None:
+                sky[k] = one.sky
+        position = self.position
+        pairs = TilePanoramaPairs(
+            tiles, panoramas, tuple(self.ids[i] for i in rows), self.heading[rows], sizes.vertical_fov, sky=sky,
+            position=None if position is None else position[rows],
+            offset_m=np.zeros((n, 2)) if self.offset_m is None else self.offset_m[rows],
+            tile_extent_m=self.tile_extent_m, camera_height_m=self.camera_height_m)
+        return pairs, resized
+
+    def rows_of(self, index) -> np.ndarray:
+        """Row numbers of an index, array or mask; a row may stand in it twice.
+
+        Raises:
+            InputError: it does not fit, or is empty.
+        """
         rows = np.arange(len(self))
         if index is not None:
             index = np.atleast_1d(np.asarray(index))
@@ -180,68 +252,6 @@ def _kept_share(index: PairIndex, vertical_fov: float | None) -> float:
                          f"panoramas have {math.degrees(index.vertical_fov):.1f}", where=index.name,
                          mend="Ask for less, in radians")
     return min(vertical_fov / index.vertical_fov, 1.0)
-
-
-def _box(width: int, height: int, share: float) -> tuple[float, float, float, float]:
-    """(left, upper, right, lower) of the middle rows; whole rows, so that 90 of 180 degrees of 832 rows are 416."""
-    kept = max(round(height * share), 1)
-    upper = (height - kept) / 2
-    return 0.0, upper, float(width), upper + kept
-
-
-def _open(path: Path):
-    """A decoded picture, 8 bits a channel."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as picture:
-            picture.load()
-            return picture.copy()
-    except FileNotFoundError:
-        raise InputError("there is no such picture", where=path,
-                         mend="Fetch it, or leave the pair out (PairIndex.present says which are there)") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"this is no picture that can be read ({error})", where=path,
-                         mend="Fetch it again, or leave the pair out") from None
-
-
-def read_picture(path: Path, size: tuple[int, int], mode: str = "BICUBIC") -> np.ndarray:
-    """[3, rows, columns] float32 in 0..1 of a picture file resized to `size` = (rows, columns)."""
-    from PIL import Image
-
-    return _array(_open(path).convert("RGB").resize(size[::-1], Image.Resampling[mode]))
-
-
-def _read_panoramas(paths: list[Path], size: tuple[int, int], mode: str, share: float) -> np.ndarray:
-    """[N, 3, rows, columns] float32 of the middle rows of pictures that must all be of one shape."""
-    from PIL import Image
-
-    out, first = np.empty((len(paths), 3, *size), np.float32), None
-    for i, path in enumerate(paths):
-        picture = _open(path).convert("RGB")
-        width, height = picture.size
-        first = first or picture.size
-        if abs(height / width - first[1] / first[0]) > 1.5 / width:
-            raise InputError(f"the panorama has {width} x {height} pixels, {paths[0].name} {first[0]} x {first[1]}: "
-                             "another field of view", where=path,
-                             mend="Load pictures of different shape separately, or leave this one out")
-        out[i] = _array(picture.resize(size[::-1], Image.Resampling[mode], box=_box(width, height, share)))
-    return out
-
-
-def read_mask(path: Path, size: tuple[int, int], share: float = 1.0) -> np.ndarray:
-    """[rows, columns] bool of a mask file (white = true; 0/1 masks count too), nearest pixel, its middle rows."""
-    from PIL import Image
-
-    picture = _open(path)
-    picture = picture if picture.mode in ("L", "1") else picture.convert("L")
-    threshold = 127 if np.asarray(picture).max(initial=0) > 1 else 0
-    small = picture.convert("L").resize(size[::-1], Image.Resampling.NEAREST, box=_box(*picture.size, share))
-    return np.asarray(small) > threshold
-
-
-def _array(picture) -> np.ndarray:
-    return np.asarray(picture, np.float32).transpose(2, 0, 1) / np.float32(255.0)
 
 
 def local_metres(lat_lon: np.ndarray, origin: np.ndarray) -> np.ndarray:
