@@ -2,6 +2,7 @@
 
 A training that is resumed at step k goes on exactly as one that was never interrupted: model, optimiser, schedule,
 every generator and the history come back. On the CPU that is to the last digit, with the same number of threads.
+More steps may be asked for than a checkpoint was made for, unless its schedule of rates depends on their number.
 """
 
 from __future__ import annotations
@@ -18,10 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from rsnb.errors import InputError
+from rsnb.training import parallel
 from rsnb.training.checkpoints import load_checkpoint, save_checkpoint
+from rsnb.training.history import History, Spans, spans_of, write_terms
 from rsnb.training.seeds import Generator, random_state, restore_random_state
 
 Step = Callable[[int], "Tensor | dict[str, Tensor]"]
+AfterStep = Callable[[int, dict[str, float], float], None]
+Replica = Callable[[str], "tuple[Step, Trained]"]
 _FORMAT = "rsnb training 1"
 
 
@@ -56,12 +61,14 @@ class LoopOptions:
         checkpoint: file to write and to resume from; None keeps nothing.
         save_every: steps between checkpoints; the last step is saved anyway. 0 saves only that.
         resume: go on from `checkpoint` where it exists; else it is an error that it does.
-        settings: numbers and texts that make a training what it is; a checkpoint with others is refused.
+        settings: numbers and texts that make a training what it is, in dicts of dicts if need be; a checkpoint with
+            others is refused.
         check_every: steps between looks at the loss. On a GPU each look waits for it; a larger number lets it run on.
         description: of the progress bar; an empty text hides it.
         when_memory_runs_out: the mend of that error: which parameter to lower.
         seconds: wall time, that before a resume included, after which the training ends as if its steps were done,
             after at least one step more; None = no limit. The checkpoint is written, and can be gone on from.
+        devices: GPUs, or processes on the CPU, that share each batch (`parallel`); 1 = this process alone.
     """
 
     steps: int
@@ -73,25 +80,11 @@ class LoopOptions:
     description: str = "training"
     when_memory_runs_out: str = "Lower the size of the pictures or the number of planes"
     seconds: float | None = None
+    devices: int = 1
 
 
-@dataclass(frozen=True)
-class History:
-    """What a training wrote down.
-
-    Attributes:
-        terms: {name of a loss term: its value at each step}; "loss" is always there.
-        seconds: spent in the loop, those before a resume included and those in `after_step` not.
-        resumed_at: step from which this call went on; 0 where it began anew.
-    """
-
-    terms: dict[str, list[float]]
-    seconds: float
-    resumed_at: int
-
-
-def train(step: Step, trained: Trained, options: LoopOptions,
-          after_step: Callable[[int, dict[str, float], float], None] | None = None) -> History:
+def train(step: Step, trained: Trained, options: LoopOptions, after_step: AfterStep | None = None,
+          replica: Replica | None = None) -> History:
     """Run `step` until `options.steps` are done.
 
     Args:
@@ -101,35 +94,55 @@ def train(step: Step, trained: Trained, options: LoopOptions,
         options: see there.
         after_step: called with the number of steps done, the last terms that were looked at, and the seconds so far,
             before a checkpoint is written: for validation, pictures, logs.
+        replica: for more than one device: gives (step, trained) of the same training on the device it is called with,
+            in another process; a picklable object. Its state need not be that of `trained`: that is handed over.
 
     Raises:
         InputError: a loss or weight that is not finite (says at which step, and which checkpoint is the last good
-            one), memory that runs out, or a checkpoint of another training.
+            one), memory that runs out, a checkpoint of another training, or devices that are not there.
     """
     _check(options)
+    device = next((p.device for p in trained.model.parameters()), torch.device("cpu"))
+    parallel.check_devices(options.devices, device, replica)
     run = _Run(trained, options)
     run.begin()
-    run.guard(lambda: _advance(step, run, after_step))
-    return History(run.terms, run.seconds(), run.resumed_at)
+    if options.devices == 1 or run.done >= options.steps:
+        run.guard(lambda: _advance(step, run, after_step))
+    else:
+        with parallel.launched(replica, options.devices, device, options, run.write):
+            run.guard(lambda: _advance(step, run, after_step))
+    return History(run.terms, run.seconds(), run.resumed_at, run.spans)
 
 
-def _advance(step: Step, run: _Run, after_step) -> None:
-    trained, options = run.trained, run.options
-    with _progress(options, run.done) as bar:
+def advance_in_team(step: Step, trained: Trained, options: LoopOptions) -> None:
+    """The loop of a process that is not the first: from the checkpoint of the options on, writing nothing."""
+    run = _Run(trained, options)
+    run.begin()
+    run.path = None
+    torch.manual_seed(torch.initial_seed() + parallel.team().rank)  # dropout must not be the same in all processes
+    run.guard(lambda: _advance(step, run, None))
+
+
+def _advance(step: Step, run: _Run, after_step: AfterStep | None) -> None:
+    trained, options, team = run.trained, run.options, parallel.team()
+    moved = [p for group in trained.optimiser.param_groups for p in group["params"]]
+    with _progress(options, run.done) as bar, parallel.one_batch_norm(trained.model):
         while run.done < options.steps:
             terms = step(run.done)
             terms = terms if isinstance(terms, dict) else {"loss": terms}
-            run.pending.append({name: value.detach() for name, value in terms.items()})
+            run.pending.append(team.average_terms({name: value.detach() for name, value in terms.items()}))
             if len(run.pending) >= options.check_every:
                 run.look()  # before the step spoils the weights
             trained.optimiser.zero_grad(set_to_none=True)
             terms["loss"].backward()
+            team.average_gradients(moved)
             trained.optimiser.step()
             if trained.schedule is not None:
                 trained.schedule.step()
             run.done += 1
             spent = run.seconds()  # one look at the clock: `after_step` must not see an end that the loop does not
-            last = run.done == options.steps or (options.seconds is not None and spent >= options.seconds)
+            last = run.done == options.steps or (options.seconds is not None
+                                                 and team.first_says(spent >= options.seconds))
             if last:
                 run.look()
                 spent = run.seconds()
@@ -154,6 +167,7 @@ class _Run:
         self.done = self.resumed_at = 0
         self.saved_at: int | None = None
         self.terms: dict[str, list[float]] = {}
+        self.spans: Spans = {}
         self.pending: list[dict[str, Tensor]] = []
         self.spent, self.started = 0.0, time.perf_counter()
 
@@ -192,24 +206,30 @@ class _Run:
         trained.records[:] = state.get("records", [])
         self.done = self.resumed_at = self.saved_at = state["step"]
         self.terms, self.spent = state["terms"], state["seconds"]
+        self.spans = spans_of(self.terms, state.get("spans"))
 
     def save(self) -> None:
         """Write a checkpoint, if there is a path; only of a finite loss and finite weights."""
         self.look()
+        parallel.average_statistics(self.trained.model)
         for name, value in self.trained.model.state_dict().items():
             if value.is_floating_point() and not bool(value.isfinite().all()):
                 self._stop(f"the weight {name!r} is not finite after step {self.done}")
         if self.path is None:
             return
+        self.write(self.path)
+        self.saved_at = self.done
+
+    def write(self, path: Path) -> None:
+        """All that another call needs to go on from here."""
         trained = self.trained
-        save_checkpoint(self.path, {
+        save_checkpoint(path, {
             "format": _FORMAT, "step": self.done, "settings": dict(self.options.settings), "terms": self.terms,
-            "seconds": self.seconds(), "model": trained.model.state_dict(),
+            "spans": self.spans, "seconds": self.seconds(), "model": trained.model.state_dict(),
             "optimiser": trained.optimiser.state_dict(),
             "schedule": None if trained.schedule is None else trained.schedule.state_dict(),
             "others": {name: other.state_dict() for name, other in trained.others.items()},
             "random": random_state(trained.generators), "records": list(trained.records)})
-        self.saved_at = self.done
 
     def look(self) -> None:
         """Fetch the pending terms, and stop at the first that is not finite."""
@@ -220,8 +240,7 @@ class _Run:
             bad = [f"{name} is {value}" for name, value in row.items() if not math.isfinite(value)]
             if bad:
                 self._stop(f"{', '.join(bad)} at step {at}")
-            for name, value in row.items():
-                self.terms.setdefault(name, []).append(value)
+            write_terms(row, at, self.terms, self.spans)
 
     def guard(self, work: Callable[[], None]) -> None:
         """Run `work`; where memory runs out, say which parameter to lower."""
@@ -241,12 +260,18 @@ class _Run:
                          mend="Lower the learning rate, or look for a picture without a valid pixel")
 
     def _require_same(self, state: Mapping[str, Any]) -> None:
-        then, now = state["settings"], dict(self.options.settings)
-        for name in sorted({*then, *now}):
-            if then.get(name) != now.get(name):
-                raise InputError(f"the checkpoint was made with {name} = {then.get(name)!r}, now it is "
-                                 f"{now.get(name)!r}", where=self.path,
-                                 mend=f"Set {name} as it was, or name another checkpoint")
+        then, now = _flat(state["settings"]), _flat(self.options.settings)
+        other = [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
+        if other:
+            name, more = other[0], f" ({len(other) - 1} more differ: {_in_short(', '.join(other[1:]), 80)})"
+            raise InputError(f"the checkpoint was made with {name} = {_in_short(repr(then.get(name)), 60)}, now it is "
+                             f"{_in_short(repr(now.get(name)), 60)}{more if other[1:] else ''}", where=self.path,
+                             mend=f"Set {name} as it was, or name another checkpoint")
+        planned = (state["schedule"] or {}).get("total_steps"), getattr(self.trained.schedule, "total_steps", None)
+        if None not in planned and planned[0] != planned[1]:
+            raise InputError(f"the checkpoint was made for {planned[0]} steps, now {planned[1]} are asked for, and its "
+                             "schedule of rates depends on their number", where=self.path,
+                             mend='Ask for as many steps as then, or train anew with the schedule "constant"')
         if state["step"] > self.options.steps:
             raise InputError(f"the checkpoint has {state['step']} steps behind it, more than the {self.options.steps} "
                              "asked for", where=self.path, mend="Raise steps, or name another checkpoint")
@@ -261,8 +286,17 @@ def _check(options: LoopOptions) -> None:
             raise InputError(f"{name} is {getattr(options, name)}", where=name, mend=f"Use at least {least}")
 
 
-def _in_short(error: Exception) -> str:
-    return " ".join(str(error).split())[:160]
+def _flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Settings without dicts inside: {"density": {"width": 8}} has "density.width"."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= _flat(value, f"{before}{name}.") if isinstance(value, Mapping) else {f"{before}{name}": value}
+    return flat
+
+
+def _in_short(words: object, length: int = 160) -> str:
+    text = " ".join(str(words).split())
+    return text if len(text) <= length else text[:length - 3] + "..."
 
 
 class _Silent:

@@ -59,4 +59,6 @@ def one_cycle_schedule(optimiser: torch.optim.Optimizer, steps: int,
         low, share = (1 / 25, 1 - step / top) if step < top else (1e-6, (step - top) / max(steps - top, 1.0))
         return low + (1 - low) * (1 + math.cos(math.pi * min(share, 1.0))) / 2
 
-    return torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+    schedule.total_steps = steps  # as torch's own class calls it: what a resumed training must not change
+    return schedule
