@@ -7,13 +7,17 @@ and pools those; the bootstrap (Efron 1979, percentile intervals) draws tiles wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import csv
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
 from rsnb.errors import InputError
+from rsnb.files import write_text
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -86,6 +90,18 @@ class PerTile:
     def mean(cls, values: np.ndarray, cells: np.ndarray) -> PerTile:
         """Mean of values [N, ...] over cells [N, ...] bool (of a mask: the share of cells in it), pooled over tiles."""
         return cls(np.stack([sum_per_tile(np.where(cells, values, 0)), sum_per_tile(cells)], axis=-1), ratio)
+
+    @classmethod
+    def joined(cls, parts: Sequence[PerTile]) -> PerTile:
+        """The tiles of several parts one after the other.
+
+        Raises:
+            InputError: no part, or parts of different scores.
+        """
+        if not parts or len({(part.statistic, part.sums.shape[1]) for part in parts}) > 1:
+            raise InputError("parts of different scores, or no part", where="PerTile.joined",
+                             mend="Join what one function said of different tiles")
+        return cls(np.concatenate([part.sums for part in parts]), parts[0].statistic)
 
     def __len__(self) -> int:
         return len(self.sums)
@@ -225,6 +241,22 @@ def tile_rows(scores: Mapping[str, PerTile], ids: Iterable[str] | None = None) -
             if not np.isnan(value):
                 row[name] = float(value)
     return rows
+
+
+def write_rows(path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, str | float | None]]) -> Path:
+    """A table of scores as a CSV file: a heading, then a line a row; what a row does not have, or is NaN, is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_cell(row.get(column)) for column in columns])
+    return write_text(path, text.getvalue())
+
+
+def _cell(value: str | float | None) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    return "" if np.isnan(value) else f"{value:.9g}"
 
 
 def _spread(first: PerTile, second: PerTile | None, level: float, resamples: int, seed: int):

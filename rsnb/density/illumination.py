@@ -4,12 +4,12 @@ The encoder gives mean and log variance of a code; the code, made of unit length
 style (Qian et al. 2023). "published" restates its defects: no nonlinearity before the two heads, raw counts at the
 input, which saturate the tanh of the mean, and a code drawn anew at test time too, so that pictures flicker. "ours"
 takes normalised histograms, has LeakyReLU between its layers and no tanh on the mean, and uses the mean itself wherever
-it is not told to draw.
+it is not told to draw; "grey" is ours on histograms of the luma alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from rsnb.density.layers import SLOPE
 from rsnb.density.sizes import values_of_size
-from rsnb.density.sky import LENGTH
+from rsnb.density.sky import KEPT, LENGTH, HistogramMode
 from rsnb.errors import InputError
 
 _SIZES = {
@@ -27,6 +27,7 @@ _SIZES = {
     "small": {"hidden": 64, "code": 32, "style_width": 64, "layers": 2},
     "full": {"mode": "published", "draw_in_training": True, "draw_at_test": True},
 }
+_HISTOGRAMS: dict[str, HistogramMode] = {"ours": "fixed", "published": "published", "grey": "grey"}
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,7 @@ class IlluminationOptions:
     """What the illumination encoder looks like.
 
     Attributes:
-        mode: "ours" or "published" (see the module); "published" wants histograms of that mode.
-        length: of a histogram.
+        mode: "ours", "published" or "grey" (see the module); each wants histograms of its own mode, `histogram`.
         hidden: width of the encoder's layers.
         code: length of the code between encoder and perceptron.
         style_width: W, of the style and of the perceptron.
@@ -47,8 +47,7 @@ class IlluminationOptions:
         InputError: an unknown mode, or a width below 1.
     """
 
-    mode: Literal["ours", "published"] = "ours"
-    length: int = LENGTH
+    mode: Literal["ours", "published", "grey"] = "ours"
     hidden: int = 256
     code: int = 128
     style_width: int = 256
@@ -57,19 +56,29 @@ class IlluminationOptions:
     draw_at_test: bool = False
 
     def __post_init__(self):
-        if self.mode not in ("ours", "published"):
+        if self.mode not in _HISTOGRAMS:
             raise InputError(f"mode is {self.mode!r}", where="IlluminationOptions",
-                             mend='Use mode="ours" or "published"')
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name in ("length", "hidden", "code", "style_width", "layers") and value < 1:
-                raise InputError(f"{field.name} is {value!r}", where="IlluminationOptions",
+                             mend=f"Use one of {', '.join(_HISTOGRAMS)}")
+        for name in ("hidden", "code", "style_width", "layers"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InputError(f"{name} is {value!r}", where="IlluminationOptions",
                                  mend="Give a whole number above 0")
 
     @classmethod
     def of_size(cls, size: str, **changes) -> IlluminationOptions:
         """The options of "tiny", "smoke", "small" (ours) or "full" (as published), with changes."""
         return cls(**values_of_size(_SIZES, size, changes))
+
+    @property
+    def histogram(self) -> HistogramMode:
+        """How `sky_histogram` and `preset_sky` shall count for this encoder."""
+        return _HISTOGRAMS[self.mode]
+
+    @property
+    def length(self) -> int:
+        """L, of such a histogram."""
+        return KEPT if self.mode == "grey" else LENGTH
 
 
 @dataclass(frozen=True)
@@ -108,7 +117,7 @@ class IlluminationEncoder(nn.Module):
         """Style, mean and log variance of histograms [B, length].
 
         Args:
-            histogram: by `sky_histogram` in the mode of the options.
+            histogram: by `sky_histogram` in the mode `options.histogram`.
             generator: of the draws, on any device; None = the global one.
 
         Raises:
@@ -127,9 +136,8 @@ class IlluminationEncoder(nn.Module):
 
     def moments(self, histogram: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance [B, code] of the code; the latter in -1..1, and in "published" the former too."""
-        if self.options.mode == "ours":
-            # a channel that sums to 1 has 1 a bin on average then, not 1 / 90
-            histogram = histogram * (self.options.length / 3)
+        if self.options.mode != "published":
+            histogram = histogram * KEPT  # a channel that sums to 1 has 1 a bin on average then, not 1 / 90
         hidden = self.body(histogram)
         mean = self.mean(hidden)
         return torch.tanh(mean) if self.options.mode == "published" else mean, torch.tanh(self.log_variance(hidden))

@@ -102,12 +102,12 @@ class SatDensity(nn.Module):
 
     def histogram(self, panorama: Tensor, sky: Tensor) -> Tensor:
         """[B, L] what the encoder takes, of panoramas [B, 3, H, W] and sky masks [B, H, W]."""
-        mode = self.options.illumination.mode if self.options.illumination else "ours"
-        return sky_histogram(panorama, sky, "published" if mode == "published" else "fixed")
+        return sky_histogram(panorama, sky, self.options.illumination.histogram if self.options.illumination else
+                             "fixed")
 
     def view(self, volume: DensityVolume, camera: PanoramaCamera, position, heading=0.0,
              histogram: Tensor | None = None, style: Tensor | None = None, *,
-             generator: torch.Generator | None = None) -> StreetView:
+             generator: torch.Generator | None = None, render: RenderOptions | None = None) -> StreetView:
         """The panorama at a place.
 
         Args:
@@ -116,16 +116,20 @@ class SatDensity(nn.Module):
             histogram: [B, L] of the sky that shall light it, by `histogram` or `preset_sky`; or
             style: [B, W] itself, by `interpolate_styles` say; neither = no modulation.
             generator: on the CPU, of an encoder that draws its code; None = the global one.
+            render: how rays are sampled; None = as the model's options say.
         """
-        rendered = render_panorama(volume, camera, position, heading, self.options.render)
+        rendered = render_panorama(volume, camera, position, heading, render or self.options.render)
         if self.refine is None:
             return StreetView(rendered)
         light = None
         if style is None and histogram is not None and self.illumination is not None:
             light = self.illumination.illumination(histogram, generator)
             style = light.style
-        features = self.refine.features(rendered, self.options.frame.half_m)
-        return StreetView(rendered, self.refine(features, style), light)
+        return StreetView(rendered, self.refined(rendered, style), light)
+
+    def refined(self, rendered: Rendered, style: Tensor | None = None) -> Tensor:
+        """[B, 3, H, W] the picture that the refinement net makes of what rays brought home, under a style [B, W]."""
+        return self.refine(self.refine.features(rendered, self.options.frame.half_m), style)
 
 
 def save_model(path: str | Path, model: SatDensity) -> None:

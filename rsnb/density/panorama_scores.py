@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from rsnb.density.bootstrap import PerTile, bin_gap, root_ratio, sum_per_tile
 from rsnb.density.heights import as_array
+from rsnb.density.sampling import with_length
 from rsnb.density.volume import DensityVolume, Rendered, RenderOptions, TileFrame
 from rsnb.errors import InputError
 from rsnb.geometry.cameras import PanoramaCamera, world_rays
@@ -36,6 +37,8 @@ class ViewTruth:
         sky: [N, H, W] bool, true where the panorama shows sky.
         heading: [N] or scalar, bearing of the centre column, radians.
         vertical_fov: of the rows, radians, centred on the horizon.
+        length_m: of the rays that are compared with it where the renderer's options name none; None = what the
+            farthest of these cameras needs. To be given where they are part of a larger set.
 
     Raises:
         InputError: shapes that do not fit one another, or a depth that is NaN or not above 0.
@@ -46,6 +49,7 @@ class ViewTruth:
     sky: np.ndarray
     heading: np.ndarray | float = 0.0
     vertical_fov: float = math.pi
+    length_m: float | None = None
 
     def __post_init__(self):
         for name, dtype in (("position", np.float64), ("depth", np.float64), ("sky", bool)):
@@ -95,10 +99,13 @@ def score_views(volume: DensityVolume, views: Sequence[ViewTruth], options: Rend
         if len(view) != len(volume):
             raise InputError(f"a view of {len(view)} tiles for {len(volume)} volumes", where="score_views")
         there, parts = np.flatnonzero(view.there), []
+        # one length for all: what a tile scores must not depend on who is rendered beside it
+        steps = with_length(replace(options, length_m=options.length_m or view.length_m), volume.frame,
+                            torch.from_numpy(view.position[there]))
         for start in range(0, len(there), AT_ONCE):
             some = there[start : start + AT_ONCE]
             with torch.no_grad():
-                seen = render(volume.subset(some), view.camera, view.position[some], view.heading[some], options)
+                seen = render(volume.subset(some), view.camera, view.position[some], view.heading[some], steps)
             parts.append((as_array(seen.opacity), as_array(seen.depth(HIT))))
         opacity, depth = np.zeros(view.depth.shape), np.full(view.depth.shape, np.inf)
         if parts:
@@ -143,6 +150,22 @@ def score_view(opacity, depth, truth: ViewTruth, frame: TileFrame) -> dict[str, 
         scores |= {f"depth/{key}{name}": value for key, value in _depth(depth, truth.depth, pixels & counts).items()}
     scores["depth/false_hits"] = PerTile.mean(np.isfinite(depth), counts & truth.sky)
     return scores | _skyline(opacity >= HIT, truth, inside)
+
+
+def skyline(solid, vertical_fov: float) -> np.ndarray:
+    """Elevation of the topmost solid pixel of each column of panoramas, by its upper edge.
+
+    What floats above the roofs counts too: it hides the sky all the same.
+
+    Args:
+        solid: [..., H, W] bool, what is no sky.
+        vertical_fov: of the rows, radians, centred on the horizon.
+
+    Returns:
+        [..., W] float64 radians; a column without anything solid has the lower border, -vertical_fov / 2.
+    """
+    solid = as_array(solid) > 0
+    return (0.5 - _top_row(solid) / solid.shape[-2]) * vertical_fov
 
 
 def pool_views(scored: Sequence[dict[str, PerTile]]) -> dict[str, PerTile]:
@@ -218,13 +241,16 @@ def _depth(found: np.ndarray, true: np.ndarray, pixels: np.ndarray) -> dict[str,
     }
 
 
+def _top_row(solid: np.ndarray) -> np.ndarray:
+    """[..., W] first row of solid [..., H, W] that is; H where none is."""
+    return np.where(solid.any(axis=-2), solid.argmax(axis=-2), solid.shape[-2])
+
+
 def _skyline(hit: np.ndarray, truth: ViewTruth, inside: np.ndarray) -> dict[str, PerTile]:
-    """Elevation of the upper edge of the highest pixel of each column that is not sky; all sky: the lower border."""
-    rows = hit.shape[1]
-    found, true = (np.where(x.any(axis=1), x.argmax(axis=1), rows) for x in (hit, ~truth.sky))
-    error = (true - found) * math.degrees(truth.vertical_fov) / rows  # rows count downwards
+    found, true = (skyline(solid, truth.vertical_fov) for solid in (hit, ~truth.sky))
+    error = np.degrees(found - true)
     all_columns = np.broadcast_to(truth.there[:, None], error.shape)
-    of_top = np.take_along_axis(inside, np.minimum(true, rows - 1)[:, None], axis=1)[:, 0]
+    of_top = np.take_along_axis(inside, np.minimum(_top_row(~truth.sky), hit.shape[1] - 1)[:, None], axis=1)[:, 0]
     scores = {}
     for suffix, columns in (("", all_columns), ("/inside", all_columns & of_top)):
         scores[f"skyline/mean{suffix}"] = PerTile.mean(np.abs(error), columns)

@@ -7,12 +7,13 @@ volume, and above the ground where that is a plane.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from rsnb.density.volume import DensityVolume, RenderOptions
+from rsnb.density.volume import DensityVolume, RenderOptions, TileFrame
 
 LEAST_DIP = 1e-9  # sine of the angle under the horizon from which on a ray meets the plane
 
@@ -66,9 +67,23 @@ def to_indices(volume: DensityVolume) -> tuple[tuple[float, ...], tuple[float, .
     return scale, (size / 2 - 0.5, size / 2 - 0.5, -0.5, colours / 2 - 0.5, colours / 2 - 0.5)
 
 
+def with_length(options: RenderOptions, frame: TileFrame, origins: Tensor) -> RenderOptions:
+    """The options with the length of rays that all cameras [..., 3] together need, where none is given.
+
+    Cameras that are rendered some at a time then have the same steps, whoever shares their batch.
+    """
+    if options.length_m is not None or not len(origins):
+        return options
+    return replace(options, length_m=_to_farthest_corner(frame, origins))
+
+
 def farthest_corner(volume: DensityVolume, origins: Tensor) -> float:
     """Metres from the origin [..., 3] that is farthest out to the corner of the volume that is farthest from it."""
-    half, ceiling = volume.frame.half_m, volume.frame.ceiling_m
+    return _to_farthest_corner(volume.frame, origins)
+
+
+def _to_farthest_corner(frame: TileFrame, origins: Tensor) -> float:
+    half, ceiling = frame.half_m, frame.ceiling_m
     away = origins.abs()
     height = torch.maximum(away[..., 2], (origins[..., 2] - ceiling).abs())
     return float(torch.sqrt((away[..., 0] + half) ** 2 + (away[..., 1] + half) ** 2 + height**2).max())

@@ -3,13 +3,13 @@
 "published" restates Sat2Density with its defects: raw counts, which grow with the sky's area and the picture's size;
 bin edges from 0 (the masked pixels) to each channel's own maximum, so that absolute brightness is partly lost; dark sky
 shares the ten dropped bins with what is masked. "fixed" mends them: sky pixels alone, edges at hundredths of 0..1, each
-channel's kept bins made to sum to 1, as Sat2Density++ does.
+channel's kept bins made to sum to 1, as Sat2Density++ does. "grey" is the same of the luma alone.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -17,23 +17,27 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rsnb.errors import InputError
+from rsnb.metrics.image import luma
 
 BINS, DROPPED = 100, 10
-LENGTH = 3 * (BINS - DROPPED)  # of a histogram: 90 bins of blue, then green, then red
-HistogramMode = Literal["fixed", "published"]
+KEPT = BINS - DROPPED
+LENGTH = 3 * KEPT  # of a histogram: 90 bins of blue, then green, then red
+HistogramMode = Literal["fixed", "published", "grey"]
+SKY_SHARE = 0.4  # of a street panorama of the whole sphere
 
 
 def sky_histogram(panorama: Tensor, sky: Tensor, mode: HistogramMode = "fixed", *, bins: int = BINS,
                   dropped: int = DROPPED) -> Tensor:
     """Histogram [B, 3 (bins - dropped)] of the sky's blue, then green, then red, dark bins left out.
 
-    Where there is no sky (or, "fixed", none as bright as the kept bins) a channel's part is 0: count these. "published"
-    then has all masked pixels in its middle bin, as numpy.histogram does with a constant.
+    That of "grey" is [B, bins - dropped]. Where there is no sky (or, but for "published", none as bright as the kept
+    bins) a channel's part is 0: count these. "published" then has all masked pixels in its middle bin, as
+    numpy.histogram does with a constant.
 
     Args:
         panorama: [B, 3, H, W] in 0..1.
         sky: [B, H, W] bool, true where sky is seen.
-        mode: "fixed" or "published" (see the module).
+        mode: "fixed", "published" or "grey" (see the module).
         bins: over the range, before `dropped` of them are left out at the dark end.
 
     Raises:
@@ -42,30 +46,32 @@ def sky_histogram(panorama: Tensor, sky: Tensor, mode: HistogramMode = "fixed", 
     if panorama.ndim != 4 or panorama.shape[1] != 3 or sky.shape != panorama.shape[:1] + panorama.shape[2:]:
         raise InputError(f"the panorama has shape {tuple(panorama.shape)}, the sky mask {tuple(sky.shape)}",
                          where="sky_histogram", mend="Give [B, 3, H, W] and a mask [B, H, W] of the same size")
-    if mode not in ("fixed", "published"):
-        raise InputError(f"there is no mode {mode!r}", where="sky_histogram", mend='Write "fixed" or "published"')
+    if mode not in get_args(HistogramMode):
+        raise InputError(f"there is no mode {mode!r}", where="sky_histogram",
+                         mend=f"Write one of {', '.join(get_args(HistogramMode))}")
     panorama, sky = panorama.detach(), sky.bool()
     if not torch.isfinite(panorama).all():
         raise InputError("the panorama holds values that are not finite", where="sky_histogram")
-    values = panorama.flip(1).flatten(2)  # [B, 3, N], blue first
-    weight = sky[:, None].expand_as(panorama).flatten(2).to(panorama.dtype)
+    picture = luma(panorama) if mode == "grey" else panorama.flip(1)  # [B, 1 or 3, H, W], blue first
+    values, weight = picture.flatten(2), sky[:, None].expand_as(picture).flatten(2).to(panorama.dtype)
     if mode == "published":
         values, weight = values * weight, torch.ones_like(weight)
         index = _own_range_bins(values, bins)
     else:
         index = (values * bins).floor().clamp(0, bins - 1).long()
     counts = values.new_zeros(*values.shape[:2], bins).scatter_add_(2, index, weight)[..., dropped:]
-    if mode == "fixed":
+    if mode != "published":
         counts = counts / counts.sum(dim=-1, keepdim=True).clamp(min=1)
     return counts.flatten(1)
 
 
-def sky_distance(a: Tensor, b: Tensor, bins: int = BINS) -> Tensor:
-    """Earth mover's distance [...] of two histograms [..., 3 K], mean over the channels, in units of brightness 0..1.
+def sky_distance(a: Tensor, b: Tensor, bins: int = BINS, channels: int = 3) -> Tensor:
+    """Earth mover's distance [...] of two histograms [..., channels K], mean over the channels, in brightness 0..1.
 
-    Each channel is made to sum to 1 first, so area does not count; NaN where a channel of either is empty.
+    Each channel is made to sum to 1 first, so area does not count; NaN where a channel of either is empty. A "grey"
+    histogram has one channel.
     """
-    a, b = (h.unflatten(-1, (3, -1)) for h in (a, b))
+    a, b = (h.unflatten(-1, (channels, -1)) for h in (a, b))
     a, b = (h / h.sum(dim=-1, keepdim=True) for h in (a, b))
     return (a - b).cumsum(dim=-1).abs().sum(dim=-1).mean(dim=-1) / bins
 
@@ -111,24 +117,33 @@ def sky_picture(look: SkyLook, height: int = 64, width: int = 256, seed: int = 0
     return (sky + (cloud - sky) * cover + grain).clamp(0, 1)
 
 
-def preset_sky(name: str, mode: HistogramMode = "fixed", *, height: int = 64, width: int = 256) -> Tensor:
-    """Histogram [270] of one of `SKY_LOOKS`, for a tile that comes without a panorama.
+def preset_sky(name: str, mode: HistogramMode = "fixed", *, height: int = 128, width: int = 512,
+               share: float = SKY_SHARE) -> Tensor:
+    """Histogram [270], "grey" [90], of one of `SKY_LOOKS`, for a tile that comes without a panorama.
 
     Args:
         name: "clear", "clouds", "haze", "overcast", "bright", "dusk" or "gloom".
-        mode: as the encoder was trained; "published" counts the pixels of height x width.
+        mode: as the encoder was trained (`IlluminationOptions.histogram`).
+        height, width, share: of the panoramas that the encoder was trained on, and how much of them is sky. "published"
+            counts pixels and puts what is masked into its lowest bin, so that an encoder would take the sky of another
+            size for another light; the other modes do not depend on them but for the grain.
 
     Raises:
-        InputError: an unknown name.
+        InputError: an unknown name, or a share that leaves no sky or nothing else.
     """
     if name not in SKY_LOOKS:
         raise InputError(f"there is no sky {name!r}", where="sky", mend=f"Write one of {', '.join(SKY_LOOKS)}")
-    picture = sky_picture(SKY_LOOKS[name], height, width)[None]
-    return sky_histogram(picture, torch.ones(1, height, width, dtype=torch.bool), mode)[0]
+    rows = round(share * height)
+    if not 0 < rows < height:
+        raise InputError(f"a share of {share:g} of {height} rows", where="preset_sky",
+                         mend="Give a share between 0 and 1 that is at least a row, and leaves one")
+    panorama, sky = torch.zeros(1, 3, height, width), torch.zeros(1, height, width, dtype=torch.bool)
+    panorama[0, :, :rows], sky[:, :rows] = sky_picture(SKY_LOOKS[name], rows, width), True
+    return sky_histogram(panorama, sky, mode)[0]
 
 
 def preset_skies(mode: HistogramMode = "fixed") -> dict[str, Tensor]:
-    """All presets: name to histogram [270]."""
+    """All presets: name to histogram, as `preset_sky` gives them."""
     return {name: preset_sky(name, mode) for name in SKY_LOOKS}
 
 

@@ -18,6 +18,7 @@ from rsnb.density.bootstrap import (
     table,
     tile_counts,
     tile_rows,
+    write_rows,
 )
 from rsnb.errors import InputError
 
@@ -107,6 +108,21 @@ def test_rows_and_tables():
     assert {name: found.tiles for name, found in table(scores, resamples=10).items()} == {"iou": 1, "rmse": 2}
     with pytest.raises(InputError, match="1 names for 2 tiles"):
         tile_rows(scores, ("a",))
+
+
+def test_rows_on_disk(tmp_path):
+    rows = [{"id": "a,b", "iou": 0.25, "psnr": math.inf}, {"id": "c", "psnr": math.nan, "unasked": 1.0}]
+    path = write_rows(tmp_path / "new/rows.csv", ["id", "iou", "psnr"], rows)
+    assert path.read_text() == 'id,iou,psnr\n"a,b",0.25,inf\nc,,\n'
+
+
+def test_parts_are_joined():
+    parts = [PerTile(np.array([[1.0, 2]]), root_ratio), PerTile(np.array([[3.0, 2], [5, 1]]), root_ratio)]
+    whole = PerTile.joined(parts)
+    assert whole.sums.tolist() == [[1, 2], [3, 2], [5, 1]] and whole.pooled == pytest.approx(math.sqrt(9 / 5))
+    for wrong in ([], [parts[0], PerTile(np.ones((1, 2)))], [parts[0], PerTile(np.ones((1, 4)), root_ratio)]):
+        with pytest.raises(InputError, match="different scores"):
+            PerTile.joined(wrong)
 
 
 def test_what_cannot_be_pooled():

@@ -72,6 +72,20 @@ def test_published_raw_counts_saturate_the_mean_and_normalised_ones_do_not():
     assert float(log_variance.detach().abs().max()) <= 1
 
 
+def test_an_encoder_of_grey_skies_takes_the_luma_alone():
+    options = IlluminationOptions.of_size("tiny", mode="grey")
+    assert (options.length, options.histogram) == (90, "grey")
+    torch.manual_seed(0)
+    encoder, ours = IlluminationEncoder(options), IlluminationEncoder(IlluminationOptions.of_size("tiny"))
+    styles = encoder(skies("grey"))
+    assert styles.shape == (7, 16) and float((styles[0] - styles[-1]).detach().abs().max()) > 1e-3
+    # one channel that sums to 1 drives the first layer as hard as three do: mean 1 a bin
+    assert float(encoder.moments(skies("grey"))[0].detach().std()) == pytest.approx(
+        float(ours.moments(skies())[0].detach().std()), rel=1.0)
+    with pytest.raises(InputError, match=r"expected \[B, 90\]"):
+        encoder(skies())
+
+
 def test_the_length_of_the_code_does_not_count():
     encoder = IlluminationEncoder(IlluminationOptions.of_size("tiny"))
     code = torch.randn(3, 8)
@@ -117,7 +131,7 @@ def test_faults():
             interpolate_styles(*wrong)
     with pytest.raises(InputError, match=r"expected \[B, 270\]"):
         IlluminationEncoder(IlluminationOptions.of_size("tiny"))(torch.rand(270))
-    for wrong in ({"mode": "grey"}, {"code": 0}):
+    for wrong in ({"mode": "rgb"}, {"code": 0}, {"hidden": 2.5}, {"layers": True}):
         with pytest.raises(InputError):
             IlluminationOptions(**wrong)
     with pytest.raises(InputError, match="no size"):

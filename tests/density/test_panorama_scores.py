@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rsnb.density.panorama_scores import ViewTruth, pool_views, score_view, score_views, view_rings
+from rsnb.density.panorama_scores import ViewTruth, pool_views, score_view, score_views, skyline, view_rings
 from rsnb.density.volume import DensityVolume, Rendered, RenderOptions, TileFrame
 from rsnb.errors import InputError
 from rsnb.metrics import depth_errors
@@ -64,6 +64,40 @@ def test_skyline_by_column():
     assert beyond["skyline/median/inside"] == pytest.approx(30)
     empty = score(np.zeros((ROWS, COLUMNS)), np.full((ROWS, COLUMNS), np.inf), truth(depth))
     assert empty["skyline/bias"] == pytest.approx(-(90 * 3 + 150) / 4)  # down to the nadir
+
+
+def test_the_skyline_is_the_upper_edge_of_the_topmost_solid_pixel():
+    solid = np.zeros((2, 4, 3), bool)
+    solid[0, 2:, 0] = True  # ground: the horizon
+    solid[0, [1, 3], 1] = True  # something floats above the ground
+    solid[1, 0] = True
+    # rows of 45 degrees; the last column of the first is sky down to the nadir
+    expected = np.radians([[0, 45, -90], [90, 90, 90]])
+    np.testing.assert_allclose(skyline(solid, math.pi), expected)
+    np.testing.assert_allclose(skyline(torch.from_numpy(solid[0]), math.pi / 2), expected[0] / 2)
+
+
+def test_a_tile_scores_the_same_whoever_is_rendered_beside_it():
+    """The length of a ray follows from the farthest camera of the set, also where that is in another batch."""
+    lengths = []
+
+    def render(volume, camera, place, heading, options):
+        lengths.append(options.length_m)
+        return Rendered(torch.zeros(len(volume), 3, ROWS, COLUMNS), torch.zeros(len(volume), ROWS, COLUMNS),
+                        torch.zeros(len(volume), ROWS, COLUMNS))
+
+    position = np.tile([0.0, 0.0, 2.0], (18, 1))
+    position[17, 0] = -6.0
+    position[3] = np.nan
+    depth = np.repeat(street()[None], 18, axis=0)
+    score_views(volumes(18), [ViewTruth(position, depth, np.isinf(depth))], render=render)
+    # 16 m east-west to the farther wall, 10 north-south, 6 up to the ceiling
+    assert lengths == pytest.approx([math.sqrt(16**2 + 10**2 + 6**2)] * 2)
+    lengths.clear()
+    score_views(volumes(1), [ViewTruth(position[:1], depth[:1], np.isinf(depth[:1]), length_m=33.0)], render=render)
+    score_views(volumes(1), [ViewTruth(position[:1], depth[:1], np.isinf(depth[:1]), length_m=33.0)],
+                RenderOptions(length_m=9.0), render)
+    assert lengths == [33.0, 9.0]
 
 
 def test_opacity_by_hand():

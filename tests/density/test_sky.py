@@ -121,7 +121,7 @@ def test_presets_differ_and_are_the_same_everywhere():
     assert min(apart) > 0.02
     assert torch.equal(preset_sky("dusk"), skies["dusk"])
     # larger pictures of a look have nearly its histogram; the seed is in the picture
-    assert float(sky_distance(preset_sky("clear", height=128, width=512), skies["clear"])) < 0.01
+    assert float(sky_distance(preset_sky("clear", height=64, width=256), skies["clear"])) < 0.01
     look = SKY_LOOKS["clouds"]
     assert torch.equal(sky_picture(look), sky_picture(look))
     assert not torch.equal(sky_picture(look), sky_picture(look, seed=1))
@@ -133,9 +133,31 @@ def test_a_picture_without_grain_is_the_gradient():
     assert torch.allclose(picture[:, -1].mean(-1), torch.tensor([0.8, 0.8, 0.8]), atol=0.005)
 
 
-def test_published_presets_count_pixels():
-    histogram = preset_sky("haze", "published", height=10, width=40)
-    assert 0 < float(histogram.sum()) <= 3 * 400 and float(histogram.frac().abs().max()) == 0
+def test_grey_by_hand():
+    # luma 0.299 r + 0.587 g + 0.114 b: 0.5 of all greys; pure green 0.587; red 0.299; blue 0.114
+    panorama = torch.tensor([[0.5, 0, 1, 0], [0.5, 1, 0, 0], [0.5, 0, 0, 1]])[None, :, None]
+    histogram = sky_histogram(panorama, torch.ones(1, 1, 4), "grey")
+    expected = torch.zeros(90)
+    expected[[40, 48, 19, 1]] = 0.25
+    assert torch.allclose(histogram[0], expected)
+    assert float(sky_distance(histogram, histogram.roll(10, dims=1), channels=1)) == pytest.approx(0.1, abs=1e-6)
+
+
+def test_published_presets_are_what_a_panorama_of_that_sky_would_give():
+    """Counts of its size, masked pixels at 0 below the lowest edge: as numpy counts the masked panorama."""
+    height, width = 40, 160
+    panorama = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+    panorama[0, :, :16] = sky_picture(SKY_LOOKS["haze"], 16, width)
+    sky = torch.zeros(1, height, width, dtype=torch.bool)
+    sky[:, :16] = True
+    masked = (panorama * sky[:, None])[0].numpy()
+    expected = np.concatenate([np.histogram(masked[channel], bins=100)[0][10:] for channel in (2, 1, 0)])
+    assert np.array_equal(preset_sky("haze", "published", height=height, width=width), expected)
+    # haze is brighter than 0.6: all of the sky is in the bins that are kept
+    assert float(preset_sky("haze", "published").sum()) == 3 * 51 * 512  # 0.4 of 128 rows
+    for share in (0.0, 1.0):
+        with pytest.raises(InputError, match="a share of"):
+            preset_sky("haze", "published", share=share)
 
 
 def test_faults():
