@@ -6,8 +6,6 @@ never silently dropped, and a mean is only over pairs that could be scored.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,20 +13,11 @@ from typing import Literal
 
 import numpy as np
 
+from rsnb.density.bootstrap import Interval, PerTile, table, write_rows
+from rsnb.density.image_scores import METRICS
 from rsnb.errors import InputError
-from rsnb.files import write_text
-from rsnb.metrics.image import psnr, rmse, sharpness_difference, ssim
-from rsnb.metrics.perceptual import lpips_distance
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
-METRICS = {
-    "psnr": psnr,
-    "ssim": ssim,
-    "rmse": lambda a, b: rmse(a, b, scale=255.0),
-    "sd": sharpness_difference,
-    "lpips_alex": lambda a, b: lpips_distance(a, b, "alex"),
-    "lpips_vgg": lambda a, b: lpips_distance(a, b, "vgg"),
-}
 
 
 @dataclass(frozen=True)
@@ -50,21 +39,11 @@ class FolderScores:
 
     def mean(self) -> dict[str, float]:
         """{metric: mean over the pairs that have a score}; nan where none has."""
-        return {name: float(values[~np.isnan(values)].mean()) if (~np.isnan(values)).any() else math.nan
-                for name, values in self.scores.items()}
+        return {name: score.pooled for name, score in self._columns().items()}
 
-    def interval(self, draws: int = 1000, confidence: float = 0.95, seed: int = 0) -> dict[str, tuple[float, float]]:
-        """{metric: bounds of the mean} by bootstrap over the pairs; nan with fewer than two finite scores."""
-        bounds, tail = {}, (1 - confidence) / 2
-        for name, values in self.scores.items():
-            finite = values[np.isfinite(values)]
-            if len(finite) < 2:
-                bounds[name] = (math.nan, math.nan)
-                continue
-            means = np.random.default_rng(seed).choice(finite, (draws, len(finite))).mean(axis=1)
-            low, high = np.quantile(means, [tail, 1 - tail])
-            bounds[name] = (float(low), float(high))
-        return bounds
+    def interval(self, **options) -> dict[str, Interval]:
+        """{metric: mean and bootstrap interval over the pairs that have a score}; options as `bootstrap.interval`."""
+        return table(self._columns(), **options)
 
     def counted(self) -> dict[str, int]:
         """{metric: pairs that have a score}."""
@@ -72,13 +51,12 @@ class FolderScores:
 
     def write_csv(self, path: str | Path) -> Path:
         """A row a pair and one with the means; an empty cell where there is no score."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["name", *self.scores])
-        rows = [(name, [values[i] for values in self.scores.values()]) for i, name in enumerate(self.names)]
-        for name, values in [*rows, ("mean", list(self.mean().values()))]:
-            writer.writerow([name, *["" if math.isnan(v) else f"{v:.6f}" for v in values]])
-        return write_text(path, text.getvalue())
+        rows = [{"name": name} | {metric: values[i] for metric, values in self.scores.items()}
+                for i, name in enumerate(self.names)]
+        return write_rows(path, ["name", *self.scores], [*rows, {"name": "mean"} | self.mean()])
+
+    def _columns(self) -> dict[str, PerTile]:
+        return {name: PerTile.of_values(values) for name, values in self.scores.items()}
 
 
 def score_folders(pred: str | Path, truth: str | Path, metrics=("psnr", "ssim", "rmse", "sd", "lpips_alex"),
@@ -88,8 +66,8 @@ def score_folders(pred: str | Path, truth: str | Path, metrics=("psnr", "ssim", 
     Args:
         pred: folder of what is judged.
         truth: folder of what it should be.
-        metrics: names of `METRICS`: psnr (dB), ssim, rmse (grey levels of 255), sd (sharpness difference, dB),
-            lpips_alex, lpips_vgg.
+        metrics: names of `image_scores.METRICS`: psnr (dB), ssim, rmse (grey levels of 255), sd and sd_shi (sharpness
+            differences of Sat2Density and of Shi et al., dB), lpips_alex, lpips_squeeze, lpips_vgg.
         resize: what to do with a pair of different sizes: "never" = an error; "to truth" = bicubic, noted.
 
     Raises:
@@ -109,12 +87,11 @@ def score_folders(pred: str | Path, truth: str | Path, metrics=("psnr", "ssim", 
     for i, name in enumerate(names):
         a, b = _pair(files[0][name], files[1][name], resize, notes)
         for metric in metrics:
-            try:
-                scores[metric][i] = METRICS[metric](a, b)
-            except InputError as error:
-                if "smaller than" not in error.what and "too small" not in error.what and "interior" not in error.what:
-                    raise
-                notes.append(f"{name}: no {metric}: {error.what}")
+            why = METRICS[metric].lacks(*a.shape[-2:])
+            if why is None:
+                scores[metric][i] = METRICS[metric].compute(a, b)
+            else:
+                notes.append(f"{name}: no {metric}: {why}")
     alone = [tuple(sorted(one[stem].name for stem in one.keys() - set(names))) for one in files]
     return FolderScores(names, scores, *alone, tuple(notes))
 

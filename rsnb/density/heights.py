@@ -105,7 +105,8 @@ def occupancy(volume: DensityVolume, threshold: float = 0.5, slices: int | None 
         slices: count them anew, each with the value of the slice at its centre; None = as many as the volume has.
 
     Returns:
-        [B, D, S, S] bool over 0..ceiling_m, slice 0 lowest. Sat2Density's slab is ground and therefore not occupied.
+        [B, D, S, S] bool over 0..ceiling_m, slice 0 lowest. Sat2Density's slab is ground and says nothing of what
+        stands in its height: there a column is what it is in the slice above.
 
     Raises:
         InputError: a threshold outside 0..1, or fewer than one slice.
@@ -114,7 +115,7 @@ def occupancy(volume: DensityVolume, threshold: float = 0.5, slices: int | None 
         raise InputError(f"threshold is {threshold!r}", where="occupancy", mend="Give a share between 0 and 1")
     filled = volume.slices * volume.slice_m > -math.log1p(-threshold)
     if volume.ground == "slab":
-        filled[:, 0] = False
+        filled[:, 0] = filled[:, 1]
     if slices is None:
         return filled
     if isinstance(slices, bool) or not isinstance(slices, int) or slices < 1:

@@ -12,12 +12,43 @@ from pathlib import Path
 
 import numpy as np
 
-from rsnb.density.bootstrap import Interval, PerTile, table
+from rsnb.density.bootstrap import Interval, PerTile, table, write_rows
 from rsnb.errors import InputError
-from rsnb.metrics.image import psnr, rmse, sharpness_difference, ssim
+from rsnb.metrics.image import WINDOW, psnr, rmse, sharpness_difference, ssim
 from rsnb.metrics.perceptual import lpips_distance
 from rsnb.metrics.sharpness import sharpness_difference_shi
 
+
+@dataclass(frozen=True)
+class Metric:
+    """A score of a picture against the true one.
+
+    Attributes:
+        compute: pictures [..., 3, H, W] in 0..1, found and true, to a number, or with per_image=True to one each. Those
+            of LPIPS also take `trunk`, the weights file.
+        least_side: pixels that a picture needs each way.
+    """
+
+    compute: Callable[..., float | np.ndarray]
+    least_side: int = 1
+
+    def lacks(self, height: int, width: int) -> str | None:
+        """Why a picture of this size has no such score; None where it has."""
+        least = self.least_side
+        return None if min(height, width) >= least else f"{height} x {width} pixels, and it needs {least} x {least}"
+
+
+METRICS = {
+    "rmse": Metric(lambda found, true, **more: rmse(found, true, scale=255.0, **more)),
+    "psnr": Metric(psnr),
+    "ssim": Metric(ssim, WINDOW),
+    "sd": Metric(sharpness_difference, 3),
+    "sd_shi": Metric(sharpness_difference_shi, 3),
+    # 32: below it AlexNet's last layers have no pixel left
+    **{f"lpips_{net}": Metric(lambda found, true, net=net, **more: lpips_distance(found, true, net, **more), 32)
+       for net in ("alex", "squeeze", "vgg")},
+}
+_LPIPS = {"p_alex": "alex", "p_squeeze": "squeeze"}  # as the paper's tables call them
 PUBLISHED = ("rmse", "ssim", "psnr", "sd", "p_alex", "p_squeeze")  # in the order of the original's table
 COLUMNS = (*PUBLISHED, "sd_shi")
 LOWER_IS_BETTER = frozenset({"rmse", "p_alex", "p_squeeze"})
@@ -47,6 +78,10 @@ class ImageScores:
         """Mean and bootstrap interval of every one of COLUMNS; options as for `bootstrap.interval`."""
         return dict.fromkeys(COLUMNS) | table(self.columns, **options)
 
+    def write_csv(self, path: str | Path) -> Path:
+        """A row a picture: its id and every one of COLUMNS, empty where the column is."""
+        return write_rows(path, ["id", *COLUMNS], self.rows())
+
 
 def score_images(found, true, ids: Sequence[str] | None = None, perceptual: Sequence[str] = ("alex", "squeeze"),
                  trunks: Mapping[str, str | Path] | None = None) -> ImageScores:
@@ -72,22 +107,20 @@ def score_images(found, true, ids: Sequence[str] | None = None, perceptual: Sequ
     names = tuple(str(i) for i in range(len(found))) if ids is None else tuple(ids)
     if len(names) != len(found):
         raise InputError(f"{len(names)} names for {len(found)} pictures", where="score_images")
-    columns = {"rmse": rmse(found, true, scale=255, per_image=True), "psnr": psnr(found, true, per_image=True)}
-    missing = {f"p_{net}": "not asked for" for net in ("alex", "squeeze") if net not in perceptual}
-    tries: dict[str, Callable[[], np.ndarray]] = {
-        "ssim": lambda: ssim(found, true, per_image=True),
-        "sd": lambda: sharpness_difference(found, true, per_image=True),
-        "sd_shi": lambda: sharpness_difference_shi(found, true, per_image=True),
-    }
-    for net in ("alex", "squeeze"):
-        if net in perceptual:
-            trunk = (trunks or {}).get(net)
-            tries[f"p_{net}"] = lambda net=net, trunk=trunk: lpips_distance(found, true, net, trunk=trunk,
-                                                                            per_image=True)
-    for name, score in tries.items():
-        try:
-            columns[name] = score()
-        except InputError as error:
-            # the pictures themselves passed every check above: what is left is their size, or the network's file
-            missing[name] = str(error)
-    return ImageScores(names, {name: PerTile.of_values(columns[name]) for name in COLUMNS if name in columns}, missing)
+    columns, missing = {}, {}
+    for name in COLUMNS:
+        net = _LPIPS.get(name)
+        metric = METRICS[f"lpips_{net}" if net else name]
+        if net and net not in perceptual:
+            missing[name] = "not asked for"
+        elif (why := metric.lacks(*np.shape(found)[-2:])) is not None:
+            missing[name] = why
+        elif net is None:
+            columns[name] = PerTile.of_values(metric.compute(found, true, per_image=True))
+        else:
+            try:
+                distances = metric.compute(found, true, per_image=True, trunk=(trunks or {}).get(net))
+                columns[name] = PerTile.of_values(distances)
+            except InputError as error:
+                missing[name] = str(error)  # the pictures passed every check above: what is left is the network's file
+    return ImageScores(names, columns, missing)

@@ -26,6 +26,8 @@ _SIZES = {
     "small": {"width": 24, "slices": 24, "depth": 3},
     "full": {"kind": "published", "width": 32, "slices": 64, "depth": 4, "head": "relu", "unit_m": 15.0},
 }
+MOST_HALVINGS, MOST_CHANNELS = 12, 16384  # the published network has 4, and 512
+MOST_DENSITY = 1e6  # of the heads, in their unit: a hair of it is opaque, and no logit makes infinity of it
 _FIRST_LOGIT = -1.0  # a fresh volume keeps 0.27 of each slice in the next one
 _HEAD_SPREAD = 0.1  # of the first logits, against a plain layer's: a fresh volume is nearly even
 
@@ -53,7 +55,8 @@ class DensityNetOptions:
             numbers (15 m CVACT, 27.5 m CVUSA); the height of a slice makes 1 an optical depth of 1 a slice.
 
     Raises:
-        InputError: an unknown kind or head, or a number that is not above 0.
+        InputError: an unknown kind, head or profile; a number that is not above 0, or not whole where it counts
+            something; more channels on the coarsest map than `MOST_CHANNELS`.
     """
 
     kind: Literal["unet", "published"] = "unet"
@@ -75,10 +78,20 @@ class DensityNetOptions:
         if self.profile not in ("free", "falling"):
             raise InputError(f"profile is {self.profile!r}", where="DensityNetOptions",
                              mend='Use profile="free" or "falling"')
-        for name in ("width", "slices", "depth", "initial_density", "gain", "unit_m", "most_density"):
+        for name, least in (("width", 1), ("slices", 1), ("depth", 1), ("blocks", 0)):
             value = getattr(self, name)
-            if not 0 < value < math.inf:
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise InputError(f"{name} is {value!r}", where="DensityNetOptions",
+                                 mend=f"Give a whole number of at least {least}")
+        for name in ("initial_density", "gain", "unit_m", "most_density"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
                 raise InputError(f"{name} is {value!r}", where="DensityNetOptions", mend="Give a number above 0")
+        halvings = self.depth if self.kind == "published" else min(self.depth, 2)  # with which the width doubles
+        if self.depth > MOST_HALVINGS or self.width << halvings > MOST_CHANNELS:
+            raise InputError(f"{self.width} channels and {self.depth} halvings", where="DensityNetOptions",
+                             mend=f"Use at most {MOST_HALVINGS} halvings, and at most {MOST_CHANNELS} channels where "
+                                  "the map is coarsest")
 
     @classmethod
     def of_size(cls, size: str, **changes) -> DensityNetOptions:
@@ -110,18 +123,30 @@ class DensityNet(nn.Module):
         elif options.head == "softplus":
             with torch.no_grad():
                 last.weight.mul_(_HEAD_SPREAD / options.gain)
-                last.bias.fill_(math.log(math.expm1(options.initial_density * options.unit_m)) / options.gain)
+                last.bias.fill_(_inverse_softplus(options.initial_density * options.unit_m) / options.gain)
 
     def forward(self, tile: Tensor) -> Tensor:
         """Density [B, D, S, S], 1 / m, >= 0, slice 0 lowest, of tiles [B, 3, S, S] in 0..1 of any size S.
 
         Raises:
-            InputError: another shape; for "published" fewer than 2^(depth + 1) pixels a side.
+            InputError: another shape; for "published" fewer than 2^(depth + 1) pixels a side; in training, for "unet"
+                one tile of 2^depth pixels a side or less, of which batch norm would see one number a channel.
         """
+        options = self.options
         if tile.ndim != 4 or tile.shape[1] != 3:
             raise InputError(f"the tile has shape {tuple(tile.shape)}, expected [B, 3, S, S]", where="DensityNet")
-        x = self.trunk(tile if self.options.kind == "published" else 2 * tile - 1)
-        if self.options.profile == "falling":
-            return self.options.most_density * torch.sigmoid(self.options.gain * x).cumprod(dim=1)
-        x = F.relu(x) if self.options.head == "relu" else F.softplus(self.options.gain * x)
-        return x / self.options.unit_m
+        cell = 2**options.depth
+        if self.training and options.kind == "unet" and len(tile) == 1 and tile.shape[-1] <= cell:
+            raise InputError(f"one tile of {tile.shape[-1]} pixels and {options.depth} halvings leave one number for "
+                             "batch norm", where="DensityNet",
+                             mend=f"Train with tiles of at least {cell + 1} pixels, or with a batch of 2 or more")
+        x = self.trunk(tile if options.kind == "published" else 2 * tile - 1)
+        if options.profile == "falling":
+            return options.most_density * torch.sigmoid(options.gain * x).cumprod(dim=1)
+        x = F.relu(x) if options.head == "relu" else F.softplus(options.gain * x)
+        return x.clamp(max=MOST_DENSITY) / options.unit_m
+
+
+def _inverse_softplus(value: float) -> float:
+    """x with log(1 + e^x) = value > 0, for values of any size."""
+    return value + math.log(-math.expm1(-value))

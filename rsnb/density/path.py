@@ -55,8 +55,8 @@ def make_path(points, frame: TileFrame, headings=None, *, unit: Unit = "metres",
     """A path through given points, looking along it unless told otherwise.
 
     Args:
-        points: [N, 2]: metres east and north of the middle, or (column, row) on a tile of `tile_px` pixels a side, the
-            corner being (0, 0).
+        points: [N, 2], or flat, [2 N]: metres east and north of the middle, or (column, row) on a tile of `tile_px`
+            pixels a side, the corner being (0, 0).
         frame: the tile.
         headings: [N] bearings, radians; None: along the way (see `travel_headings`).
         unit: of the points.
@@ -74,8 +74,13 @@ def make_path(points, frame: TileFrame, headings=None, *, unit: Unit = "metres",
     except (TypeError, ValueError):
         raise InputError("the path holds something that is not a number", where=where,
                          mend="Give two numbers a point") from None
+    if points.ndim == 1 and len(points) % 2:
+        raise InputError(f"{len(points)} numbers in a row, which are no pairs", where=where,
+                         mend="Give two numbers a point: east, north, east, north ...")
+    points = points.reshape(-1, 2) if points.ndim == 1 else points
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < 2:
-        raise InputError(f"a path of shape {points.shape}", where=where, mend="Give at least two points, [N, 2]")
+        found = f"of {len(points)} point(s)" if points.shape[1:] == (2,) else f"of shape {points.shape}"
+        raise InputError(f"a path {found}", where=where, mend="Give at least two points, [N, 2]")
     if headings is not None and headings.shape != (len(points),):
         raise InputError(f"headings of shape {headings.shape} for {len(points)} points", where=where,
                          mend="Give one bearing a point")
@@ -91,7 +96,7 @@ def make_path(points, frame: TileFrame, headings=None, *, unit: Unit = "metres",
         _refuse(np.r_[False, _steps(metres) < STANDSTILL_M], points, "repeats the point before it", where, line,
                 "Remove it, or give headings: a camera that stands still has no direction")
         headings = travel_headings(metres)
-    return CameraPath(metres, _bearing(headings))
+    return CameraPath(metres, _turned(headings))
 
 
 def smooth_path(points, frame: TileFrame, *, unit: Unit = "metres", tile_px: int = SAT2DENSITY_PX, count: int = 80,
@@ -123,7 +128,7 @@ def smooth_path(points, frame: TileFrame, *, unit: Unit = "metres", tile_px: int
     curve = np.stack(splev(along, spline), axis=1) * pixel_m
     ahead = np.stack(splev(along, spline, der=1), axis=1)
     still = np.hypot(*ahead.T) < 1e-12
-    headings = np.where(still, travel_headings(curve), np.arctan2(ahead[:, 0], ahead[:, 1]))
+    headings = np.where(still, travel_headings(curve), _bearing(ahead))
     return make_path(np.clip(curve, -frame.half_m, frame.half_m), frame, headings, where=where)
 
 
@@ -151,10 +156,10 @@ def with_equal_steps(path: CameraPath, step_m: float, look: Literal["way", "give
     at = np.linspace(0, way[-1], max(2, int(np.ceil(way[-1] / step_m - 1e-9)) + 1))
     points = _along(path, way, at)
     if look == "given":
-        return CameraPath(points, _bearing(np.interp(at, way, np.unwrap(path.headings))))
+        return CameraPath(points, _turned(np.interp(at, way, np.unwrap(path.headings))))
     ahead = _along(path, way, at + turn_m / 2) - _along(path, way, at - turn_m / 2)
     back = np.hypot(*ahead.T) < 1e-6 * turn_m  # where it turns back on itself
-    return CameraPath(points, _bearing(np.where(back, travel_headings(points), np.arctan2(*ahead.T))))
+    return CameraPath(points, _turned(np.where(back, travel_headings(points), _bearing(ahead))))
 
 
 def _along(path: CameraPath, way: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -178,7 +183,7 @@ def travel_headings(points: np.ndarray) -> np.ndarray:
     ahead = going + coming
     back = np.hypot(*ahead.T) < 1e-9
     ahead[back] = going[back]
-    return np.arctan2(ahead[:, 0], ahead[:, 1])
+    return _bearing(ahead)
 
 
 def roll_panorama(panorama: np.ndarray, heading: float) -> np.ndarray:
@@ -219,7 +224,12 @@ def _steps(points: np.ndarray) -> np.ndarray:
     return np.hypot(*np.diff(points, axis=0).T)
 
 
-def _bearing(angle: np.ndarray) -> np.ndarray:
+def _bearing(ahead: np.ndarray) -> np.ndarray:
+    """[N] radians in (-pi, pi], of directions [N, 2] east and north."""
+    return np.arctan2(ahead[:, 0], ahead[:, 1])
+
+
+def _turned(angle: np.ndarray) -> np.ndarray:
     """Radians in [0, 2 pi)."""
     turned = np.mod(angle, 2 * np.pi)
     return np.where(turned >= 2 * np.pi, 0.0, turned)  # a tiny negative angle rounds up to the full circle

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rsnb.density import image_scores
 from rsnb.density.folder_scores import score_folders
+from rsnb.density.image_scores import METRICS
 from rsnb.errors import InputError
 from rsnb.metrics.image import psnr
+from rsnb.metrics.sharpness import sharpness_difference_shi
 
 QUICK = ("psnr", "ssim", "rmse", "sd")
 
@@ -51,7 +54,15 @@ def test_scores_are_those_of_the_hand(folders):
 def test_table_on_disk(folders, tmp_path):
     found = score_folders(*folders, ("rmse",))
     rows = list(csv.reader(found.write_csv(tmp_path / "scores.csv").open()))
-    assert rows == [["name", "rmse"], ["a", "51.000000"], ["b", "0.000000"], ["mean", "25.500000"]]
+    assert rows[0] == ["name", "rmse"] and [row[0] for row in rows[1:]] == ["a", "b", "mean"]
+    assert [float(row[1]) for row in rows[1:]] == pytest.approx([51, 0, 25.5], abs=1e-4)
+
+
+def test_intervals_are_those_of_the_mean(folders):
+    found = score_folders(*folders, ("rmse", "psnr")).interval(resamples=400)
+    # of two pairs a quarter of the draws hold the first twice, a quarter the second
+    assert (found["rmse"].low, found["rmse"].high) == pytest.approx((0, 51), abs=1e-4)
+    assert found["rmse"].value == pytest.approx(25.5, abs=1e-4) and found["psnr"].value == math.inf
 
 
 def test_a_score_that_cannot_be_is_a_gap_and_no_nan_mean(tmp_path):
@@ -61,8 +72,33 @@ def test_a_score_that_cannot_be_is_a_gap_and_no_nan_mean(tmp_path):
     found = score_folders(tmp_path / "pred", tmp_path / "truth", ("ssim", "rmse"))
     assert found.names == ("large", "small") and np.isnan(found.scores["ssim"]).tolist() == [False, True]
     assert found.mean()["ssim"] == pytest.approx(1) and found.counted() == {"ssim": 1, "rmse": 2}
-    assert len(found.notes) == 1 and found.notes[0].startswith("small: no ssim")
-    assert math.isnan(found.interval()["ssim"][0])
+    assert found.notes == ("small: no ssim: 8 x 8 pixels, and it needs 11 x 11",)
+    assert found.interval()["ssim"].low is None
+    rows = list(csv.reader(found.write_csv(tmp_path / "scores.csv").open()))
+    assert rows[2][:2] == ["small", ""] and float(rows[3][1]) == pytest.approx(1)
+
+
+def test_all_metrics_are_those_of_the_tables_of_pictures(folders, monkeypatch):
+    asked = []
+
+    def distance(a, b, net, **more):
+        asked.append(net)
+        return {"alex": 0.1, "squeeze": 0.2, "vgg": 0.3}[net]
+
+    monkeypatch.setattr(image_scores, "lpips_distance", distance)
+    found = score_folders(*folders, tuple(METRICS))
+    assert asked == ["alex", "squeeze", "vgg"] * 2
+    assert [found.mean()[f"lpips_{net}"] for net in ("alex", "squeeze", "vgg")] == pytest.approx([0.1, 0.2, 0.3])
+    pictures = [np.asarray(Image.open(folders[k] / "a.png"), np.float32).transpose(2, 0, 1) / np.float32(255)
+                for k in (0, 1)]
+    assert found.scores["sd_shi"][0] == pytest.approx(sharpness_difference_shi(*pictures), rel=1e-9)
+
+    def missing(a, b, net, **more):
+        raise InputError("the trunk is not on this machine")
+
+    monkeypatch.setattr(image_scores, "lpips_distance", missing)
+    with pytest.raises(InputError, match="not on this machine"):  # no gap: it would be one in every row
+        score_folders(*folders, ("lpips_squeeze",))
 
 
 def test_sizes_must_agree_or_be_made_to(folders):

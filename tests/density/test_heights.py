@@ -120,8 +120,20 @@ def test_occupancy_counts_the_light_a_voxel_stops():
     assert occupancy(found, slices=4).flatten().tolist() == [False] * 4
     assert occupancy(found, slices=16).flatten().tolist() == [False] * 4 + [True] * 2 + [False] * 2 + [True] * 2 + [
         False] * 6
+
+
+def test_the_slab_is_no_object_and_hides_none():
+    """Columns: bare ground; a house from the ground up; a roof in the air, on the second slice above the slab."""
+    columns = np.zeros((9, 8))
+    columns[4], columns[5, 1] = 9.0, 9.0
     slab = volume(columns, ground="slab")
-    assert occupancy(slab).shape[1] == 9 and not occupancy(slab)[:, 0].any()
+    found = occupancy(slab)[0].flatten(1).T.tolist()
+    assert found[0] == [False] * 9 and found[4] == [True] * 9
+    assert found[5] == [False, False, True, *[False] * 6]
+    # on the grid of a truth with 8 slices the house is there down to the ground too
+    truth = occupancy(volume(columns))
+    as_truth = occupancy(slab, slices=8)[0].flatten(1).T.tolist()
+    assert as_truth[4] == [True] * 8 == truth[0].flatten(1).T[4].tolist() and not any(as_truth[0])
 
 
 @pytest.mark.parametrize("slices", [1, 7, 24])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from skimage.metrics import structural_similarity
 
 from rsnb.density import image_scores
-from rsnb.density.image_scores import COLUMNS, LOWER_IS_BETTER, PUBLISHED, score_images
+from rsnb.density.image_scores import COLUMNS, LOWER_IS_BETTER, METRICS, PUBLISHED, score_images
 from rsnb.errors import InputError
 from rsnb.metrics import perceptual
 
@@ -79,7 +80,31 @@ def test_small_pictures_lose_what_needs_room(no_trunks):
     assert "11 x 11" in scores.missing["ssim"] and "32 x 32" in scores.missing["p_alex"]
     assert {"rmse", "psnr", "sd", "sd_shi"} == set(scores.columns)
     tiny = score_images(found[..., :2, :], true[..., :2, :])
-    assert set(tiny.columns) == {"rmse", "psnr"} and "interior" in tiny.missing["sd"]
+    assert set(tiny.columns) == {"rmse", "psnr"} and tiny.missing["sd"] == "2 x 12 pixels, and it needs 3 x 3"
+
+
+@pytest.mark.parametrize("name", list(METRICS))
+def test_the_least_sides_are_those_of_the_metrics_themselves(name, no_trunks):
+    side = METRICS[name].least_side
+    fits, small = (np.random.default_rng(0).random((2, 3, n, n)) for n in (side, side - 1))
+    if name.startswith("lpips"):  # large enough: only the network is missing
+        with pytest.raises(InputError, match="on this machine|is in no"):
+            METRICS[name].compute(*fits)
+    else:
+        assert math.isfinite(METRICS[name].compute(*fits))
+    with pytest.raises(InputError, match="small|interior|shape"):
+        METRICS[name].compute(*small)
+
+
+def test_rows_on_disk(no_trunks, tmp_path):
+    found, true = pictures()
+    scores = score_images(found, true, ids=("a", "b", "c"))
+    rows = list(csv.DictReader(scores.write_csv(tmp_path / "scores.csv").open()))
+    assert list(rows[0]) == ["id", *COLUMNS] and [row["id"] for row in rows] == ["a", "b", "c"]
+    assert [row["p_alex"] for row in rows] == [""] * 3
+    for row, expected in zip(rows, scores.rows(), strict=True):
+        for name in ("rmse", "ssim", "psnr", "sd", "sd_shi"):
+            assert float(row[name]) == pytest.approx(expected[name], rel=1e-8)
 
 
 def test_perfect_pictures(no_trunks):

@@ -86,6 +86,39 @@ def test_a_volume_learns_to_follow_its_tile():
     assert losses[-1] < 0.7 * float((target - target.mean()).abs().mean())  # more than one number for all
 
 
+@pytest.mark.parametrize("options", [{"head": "softplus"}, {"head": "relu"}, {"profile": "falling"}])
+@pytest.mark.parametrize("logit", [50.0, 1e30, 3e38])
+def test_density_stays_finite_however_large_the_logits(options, logit):
+    net = DensityNet(DensityNetOptions(width=2, slices=3, depth=1, **options)).eval()
+    with torch.no_grad():
+        net.trunk.last.weight.zero_()
+        net.trunk.last.bias.fill_(logit)
+    sigma = net(torch.rand(1, 3, 4, 4))
+    sigma.sum().backward()
+    assert float(sigma.detach().max()) <= 1e6 and float(sigma.detach().min()) >= 1.49
+    assert all(torch.isfinite(p.grad).all() for p in net.parameters())
+
+
+@pytest.mark.parametrize("initial", [1e-30, 0.01, 30.0, 2e4])
+def test_any_initial_density_is_met(initial):
+    # 2e4 in half tiles is an exponent of 3e5: its exponential is no number
+    net = DensityNet(DensityNetOptions(width=2, slices=3, depth=1, unit_m=15.0, initial_density=initial)).eval()
+    with torch.no_grad():
+        net.trunk.last.weight.zero_()
+        sigma = net(torch.rand(1, 3, 4, 4))
+    assert torch.allclose(sigma, torch.full_like(sigma, initial), rtol=1e-4)
+
+
+def test_a_tile_too_small_for_batch_norm_is_refused_with_the_smallest_that_is_not():
+    net = DensityNet(DensityNetOptions(width=2, slices=2, depth=3))
+    net.eval()(torch.rand(1, 3, 8, 8))
+    net.train()
+    with pytest.raises(InputError, match="one tile of 8 pixels.*at least 9 pixels, or with a batch of 2"):
+        net(torch.rand(1, 3, 8, 8))
+    net(torch.rand(1, 3, 9, 9))  # the smallest, and the smallest batch
+    net(torch.rand(2, 3, 4, 4))
+
+
 @pytest.mark.parametrize("kind", ["unet", "published"])
 @pytest.mark.parametrize("size", [16, 19, 21])
 def test_any_size_goes_through(kind, size):
@@ -106,9 +139,13 @@ def test_sizes_and_faults():
     with pytest.raises(InputError, match="no size 'huge'"):
         DensityNetOptions.of_size("huge")
     for wrong in ({"kind": "resnet"}, {"head": "exp"}, {"unit_m": 0.0}, {"width": 0}, {"initial_density": math.inf},
-                  {"gain": -1.0}):
-        with pytest.raises(InputError):
+                  {"gain": -1.0}, {"width": 24.0}, {"slices": 2.5}, {"depth": True}, {"blocks": -1}, {"width": "8"},
+                  {"gain": "1"}, {"unit_m": True}):
+        with pytest.raises(InputError, match=rf"DensityNetOptions: .*\b{next(iter(wrong))}\b"):
             DensityNetOptions(**wrong)
+    for huge in ({"depth": 13}, {"width": 2048, "depth": 4, "kind": "published"}, {"width": 10_000}):
+        with pytest.raises(InputError, match="at most 12 halvings, and at most 16384 channels"):
+            DensityNetOptions(**huge)
     with pytest.raises(InputError, match=r"expected \[B, 3, S, S\]"):
         DensityNet(DensityNetOptions.of_size("tiny"))(torch.rand(3, 16, 16))
     with pytest.raises(InputError, match="at least 8 x 8"):

@@ -59,10 +59,24 @@ def test_north_up_or_heading_up():
     ([[0, 0], [1, 1], [0, 16.1]], r"point 2 .*\(0, 16.1\).*outside the 32 m tile"),
     ([[0, 0], [1, 1], [1, 1], [2, 2]], r"point 2 .*repeats"),
     ([["a", 0], [1, 1]], "not a number"),
-], ids=["one", "none", "columns", "nan", "outside", "repeated", "word"])
+    ([0, 0, 1], "3 numbers in a row.*two numbers a point"),
+    ([0, 0], r"of 1 point.*at least two points"),
+    ([[0, 0], [1]], "not a number"),
+    (3.0, r"shape \(\)"),
+    ([[[0, 0], [1, 1]]], r"shape \(1, 2, 2\)"),
+], ids=["one", "none", "columns", "nan", "outside", "repeated", "word", "odd", "flat-one", "ragged", "number",
+        "nested"])
 def test_bad_points_are_named(points, message):
     with pytest.raises(InputError, match=message):
         make_path(points, FRAME, where="clicks")
+
+
+def test_a_flat_list_is_read_in_pairs():
+    flat, pairs = make_path([0, 0, 3, 4, -5, 6], FRAME), make_path([[0, 0], [3, 4], [-5, 6]], FRAME)
+    assert flat.points.tolist() == pairs.points.tolist() and flat.headings.tolist() == pairs.headings.tolist()
+    assert smooth_path((0, 0, 3, 4), FRAME, count=2).points == pytest.approx(np.array([[0, 0], [3, 4]]), abs=0.5)
+    with pytest.raises(InputError, match="5 numbers in a row"):
+        smooth_path([0, 0, 1, 1, 2], FRAME)
 
 
 def test_the_border_belongs_to_the_tile_and_pixels_outside_do_not():
