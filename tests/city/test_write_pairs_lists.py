@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyproj
 import pytest
+import rasterio
 from PIL import Image
 
 from rsnb.city.options import BUILDING
@@ -15,8 +17,11 @@ from rsnb.city.pair_options import PairsOptions
 from rsnb.city.pair_sites import Places, choose_sites, refuse_common_ground
 from rsnb.city.write_pairs import write_pairs
 from rsnb.data.crossview.cvact import audit, read_cvact
+from rsnb.data.crossview.dispatch import read_pairs
 from rsnb.data.crossview.pair_truth import read_pair_truth
 from rsnb.errors import InputError
+from rsnb.products.density_volume import write_height
+from rsnb.scenes import Georeference
 
 EVALUATED = PairsOptions("cvact_aligned", train=3, val=3, test=2, tile_px=48, tile_extent_m=48.0,
                          panorama_size=(32, 64), supersample=1, tallest_m=24.0, slices=40, ceiling_m=20.0,
@@ -222,6 +227,32 @@ def test_no_room_at_all_says_what_would_help(three):
     options = replace(EVALUATED, train=100_000)
     with pytest.raises(InputError, match=r"room for \d+.*more districts.*tallest_m"):
         list(module._sites_by_district(options, three))
+
+
+@pytest.mark.parametrize("format", ["auto", "cvact"])
+def test_readers_say_how_far_cameras_stand_from_the_middle_of_their_tiles(written, format):
+    index = read_pairs(written, format)
+    rows = {row["id"]: row for row in places_of(written)["pairs"]}
+    expected = np.array([np.subtract(rows[i]["position"][:2], rows[i]["tile_centre"]) for i in index.ids])
+    test = index.splits["test"]
+    assert 0.5 < np.linalg.norm(expected, axis=1).max() <= 4.0
+    assert np.abs(index.load([3, 1], tile_size=8, panorama_size=(8, 16)).offset_m - expected[[3, 1]]).max() < 1e-9
+    truth = read_pair_truth(written, index.split("test").ids)
+    assert np.abs(truth.camera[:, :2] - expected[test]).max() < 1e-9
+    # Where the tiles are: the camera, as pyproj takes the list's UTM to the city's grid, less its offset.
+    assert truth.crs == "EPSG:3879"
+    to_city = pyproj.Transformer.from_crs("EPSG:32635", truth.crs, always_xy=True)
+    camera = np.column_stack(to_city.transform(*index.utm[test].T))
+    assert np.abs(camera - expected[test] - truth.centre).max() < 1e-3
+
+
+def test_the_height_of_a_tile_lies_where_its_truth_says(written, tmp_path):
+    truth = read_pair_truth(written, read_cvact(written).split("val").ids)
+    path = write_height(tmp_path / "height.tif", truth.heights[0], truth.tile_extent_m, Georeference(truth.crs),
+                        tuple(truth.centre[0]))
+    with rasterio.open(path) as file:
+        assert file.crs.to_epsg() == 3879 and np.array_equal(file.read(1), truth.heights[0])
+        assert np.abs(np.array(file.xy(23.5, 23.5)) - truth.centre[0]).max() < 1e-6  # between the four middle cells
 
 
 def test_tiles_without_cast_shadows_keep_their_shading_and_all_else(district, tmp_path):

@@ -33,6 +33,7 @@ import numpy as np
 from rsnb.data.audit import Audit, Finding, count_findings
 from rsnb.data.crossview.act_data import ActData, read_act_data
 from rsnb.data.crossview.folders import by_id, picture_findings, pictures_of, require_folder
+from rsnb.data.crossview.pair_table import read_offsets
 from rsnb.data.crossview.pairs import PairIndex
 from rsnb.data.nested_root import nested_root
 from rsnb.data.published_counts import published_counts
@@ -95,7 +96,8 @@ def read_cvact(root: str | Path, mat: str | Path | None = None, *, tile_extent_m
         "CVACT", tuple(ids), tuple(files.tiles[i] for i in ids), tuple(files.panoramas[i] for i in ids),
         np.zeros(len(ids)), math.pi, np.ones(len(ids), bool),
         tuple(files.sky.get(i) for i in ids) if any(i in files.sky for i in ids) else None, None, None, utm, splits,
-        tile_extent_m, drops={reason: lost for reason, lost in drops.items() if lost}, notes=notes)
+        tile_extent_m, drops={reason: lost for reason, lost in drops.items() if lost}, notes=notes,
+        offset_m=read_offsets(root, ids))
 
 
 def _data_root(root: str | Path) -> Path:

@@ -34,6 +34,7 @@ import numpy as np
 from rsnb.data.audit import Audit, Finding, count_findings
 from rsnb.data.crossview.folders import PICTURES, Listing, picture_findings, pictures_of, require_folder
 from rsnb.data.crossview.pair_lists import Row, read_pair_list
+from rsnb.data.crossview.pair_table import read_offsets
 from rsnb.data.crossview.pairs import PairIndex
 from rsnb.data.nested_root import nested_root
 from rsnb.data.published_counts import published_counts
@@ -97,7 +98,8 @@ def read_cvusa(root: str | Path, *, absent: Literal["drop", "keep"] = "drop",
         tuple(t or root / r.cells[0] for t, r in zip(tiles, rows, strict=True)),
         tuple(p or root / r.cells[1] for p, r in zip(panoramas, rows, strict=True)),
         np.zeros(len(rows)), VERTICAL_FOV, present, _or_none(sky), _or_none(labels), lat_lon, splits=splits,
-        tile_extent_m=tile_extent_m, drops=drops, notes=tuple(notes))
+        tile_extent_m=tile_extent_m, drops=drops, notes=tuple(notes),
+        offset_m=read_offsets(root, [row.id for row in rows]))
     if absent == "keep" or present.all():
         return index
     for i in np.flatnonzero(~present):

@@ -128,7 +128,7 @@ def warn_about_masks(name: str, ids: Sequence[str], resized: np.ndarray, all_sky
             first = ", ".join([ids[k] for k in np.flatnonzero(hit)[:3]])
             said.append(f"{hit.sum()} of {len(ids)} masks {what} ({first})")
     if said:
-        warnings.warn(f"{name}: {'; '.join(said)}.", PairWarning, stacklevel=stacklevel + 1)
+        warnings.warn(f"{name}: {'; '.join(said)}.", PairWarning, stacklevel=stacklevel)
 
 
 def _nearest(picture, size: tuple[int, int], share: float) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 Real sets have none of it. It is for evaluation; a method that learns from pairs does not see it.
 
-    truth/pairs.json           side of the tiles, camera height, ceiling, field of view, class names; a row a pair
+    truth/pairs.json           side of the tiles, camera height, ceiling, field of view, class names, CRS; a row a pair
     truth/heights/<id>.tif     [S, S] topmost surface above the ground under the camera, metres
     truth/ground/<id>.tif      [S, S] bare ground, the same
     truth/classes/<id>.png     [S, S] class ids of it
@@ -17,8 +17,6 @@ Pairs of a training list have the first five alone.
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from rsnb.data.crossview.folders import require_folder
+from rsnb.data.crossview.pair_table import AGAIN, numbers, read_json, read_pair_table
 from rsnb.errors import InputError
 
 
@@ -105,47 +104,74 @@ def read_pair_truth(root: str | Path, ids: Sequence[str] | None = None) -> PairT
             val and test have.
 
     Raises:
-        InputError: there is no truth here, a pair that it does not know, a file that is missing or broken, or pairs of
-            which some have an occupancy (or a visibility, or views) and others have none.
+        InputError: there is no truth here, a pair that it does not know, a file or key that is missing or broken,
+            arrays that do not fit one another, or pairs of which some have an occupancy (or a visibility, or views) and
+            others have none.
     """
     folder = require_folder(root) / "truth"
-    about = _read_json(folder / "pairs.json")
-    rows = {row["id"]: row for row in about["pairs"]}
+    table = read_pair_table(folder / "pairs.json")
     everything = ids is None
-    ids = tuple(rows) if everything else tuple(ids)
-    unknown = [i for i in ids if i not in rows]
+    ids = tuple(table.rows) if everything else tuple(ids)
+    unknown = [i for i in ids if i not in table.rows]
     if unknown or not ids:
         what = f"it does not know pair {unknown[0]!r}" if unknown else "no pair is asked for"
-        raise InputError(what, where=folder / "pairs.json", mend="Give ids of the same data set")
-    rows = [rows[i] for i in ids]
-    height = float(about["camera_height_m"])
-    some = () if everything and any(row["split"] == "train" for row in rows) else ids
-    seen = _stacked(folder / "visible", some, ".png", _read_png)
-    occupied = _stacked(folder / "occupancy", some, ".npz", lambda path: _read_npz(path)["occupancy"].astype(bool))
-    positions = _read_json(folder / "views.json")["positions"] if (folder / "views.json").is_file() else {}
+        raise InputError(what, where=table.path, mend="Give ids of the same data set")
+    rows = [table.rows[i] for i in ids]
+    trained = any(row.split == "train" for row in rows)
+    some = () if everything and trained else ids
+    surface = {name: _required(folder / name, ids, suffix, read, 2) for name, suffix, read in (
+        ("heights", ".tif", _read_tif), ("ground", ".tif", _read_tif), ("classes", ".png", _read_png),
+        ("depth", ".tif", _read_tif))}
+    seen = _stacked(folder / "visible", some, ".png", _read_png, 2)
+    occupied = _stacked(folder / "occupancy", some, ".npz", lambda path: _read_npz(path, "occupancy")[0], 3)
+    if occupied is None and table.slices and not trained:
+        raise InputError(f"pair {ids[0]} has no occupancy, although pairs.json says {table.slices} slices",
+                         where=folder / "occupancy", mend=AGAIN)
+    if occupied is not None and table.ceiling_m is None:
+        raise InputError("'ceiling_m' is missing, although there is an occupancy", where=table.path, mend=AGAIN)
+    _same_cells(folder, surface["heights"], ground=surface["ground"], classes=surface["classes"], visible=seen,
+                occupancy=occupied)
+    views = _views(folder, some, surface["depth"].shape[1:])
+    if not views and (folder / "views.json").is_file() and not trained:
+        raise InputError(f"pair {ids[0]} has no views, although there is a views.json", where=folder / "views",
+                         mend=AGAIN)
     return PairTruth(
-        ids, *(_required(folder / name, ids, suffix, read) for name, suffix, read in (
-            ("heights", ".tif", _read_tif), ("ground", ".tif", _read_tif), ("classes", ".png", _read_png),
-            ("depth", ".tif", _read_tif))),
-        np.array([[*row["offset_m"], height] for row in rows]), math.radians(float(about["vertical_fov_deg"])),
-        float(about["tile_extent_m"]), height, {int(k): v for k, v in about.get("classes", {}).items()},
-        None if seen is None else seen > 0, None if seen is None else seen > 1, occupied,
-        None if occupied is None else float(about["ceiling_m"]), **_views(folder, some, positions))
+        ids, **surface, camera=np.array([[*row.offset_m, table.camera_height_m] for row in rows]),
+        vertical_fov=table.vertical_fov, tile_extent_m=table.tile_extent_m, camera_height_m=table.camera_height_m,
+        class_names=table.class_names, visible=None if seen is None else seen > 0,
+        top_visible=None if seen is None else seen > 1, occupancy=None if occupied is None else occupied.astype(bool),
+        ceiling_m=None if occupied is None else table.ceiling_m, **views,
+        centre=np.array([row.centre for row in rows]), crs=table.crs)
 
 
-def _views(folder: Path, ids: tuple[str, ...], positions: Mapping[str, list]) -> dict[str, np.ndarray]:
-    arrays = _each(folder / "views", ids, ".npz", _read_npz)
+def _views(folder: Path, ids: tuple[str, ...], shape: tuple[int, int]) -> dict[str, np.ndarray]:
+    """Further cameras, their pictures of the shape of the pair's own."""
+    arrays = _each(folder / "views", ids, ".npz", lambda path: _read_npz(path, "depth", "sky", "rgb"))
     if arrays is None:
         return {}
-    lacking = [i for i in ids if i not in positions]
-    if lacking:
-        raise InputError(f"there are no positions for the views of pair {lacking[0]}", where=folder / "views.json",
-                         mend="Write the data set again")
-    rgb = _stack(folder, [a["rgb"] for a in arrays])
-    return {"views": np.array([positions[i] for i in ids], float),
-            "view_depth": _stack(folder, [a["depth"] for a in arrays]),
-            "view_sky": _stack(folder, [a["sky"] for a in arrays]).astype(bool),
+    depth, sky, rgb = (_stack(folder / "views", [a[k] for a in arrays]) for k in range(3))
+    if depth.shape[2:] != shape or sky.shape != depth.shape or rgb.shape != (*depth.shape, 3):
+        raise InputError(f"views have depth {depth.shape[1:]}, sky {sky.shape[1:]} and rgb {rgb.shape[1:]} beside "
+                         f"panoramas of {shape}", where=folder / "views", mend=AGAIN)
+    path = folder / "views.json"
+    positions = read_json(path).get("positions")
+    if not isinstance(positions, dict):
+        raise InputError("'positions' is missing or no object", where=path, mend=AGAIN)
+    eyes = []
+    for i in ids:
+        if not isinstance(positions.get(i), list) or len(positions[i]) != depth.shape[1]:
+            raise InputError(f"there are no {depth.shape[1]} positions for the views of pair {i}", where=path,
+                             mend=AGAIN)
+        eyes.append([numbers({"position": eye}, "position", path, 3, f"pair {i!r}: ") for eye in positions[i]])
+    return {"views": np.array(eyes), "view_depth": depth, "view_sky": sky.astype(bool),
             "view_rgb": np.moveaxis(rgb, -1, -3).astype(np.float32) / np.float32(255.0)}
+
+
+def _same_cells(folder: Path, heights: np.ndarray, **others: np.ndarray | None) -> None:
+    for name, array in others.items():
+        if array is not None and array.shape[-2:] != heights.shape[-2:]:
+            raise InputError(f"{name} has {array.shape[-1]} x {array.shape[-2]} cells, heights {heights.shape[-1]} x "
+                             f"{heights.shape[-2]}", where=folder / name, mend=AGAIN)
 
 
 def _each(folder: Path, ids: tuple[str, ...], suffix: str, read):
@@ -161,15 +187,20 @@ def _each(folder: Path, ids: tuple[str, ...], suffix: str, read):
     return [read(path) for path in paths]
 
 
-def _stacked(folder: Path, ids: tuple[str, ...], suffix: str, read) -> np.ndarray | None:
+def _stacked(folder: Path, ids: tuple[str, ...], suffix: str, read, axes: int) -> np.ndarray | None:
     arrays = _each(folder, ids, suffix, read)
-    return None if arrays is None else _stack(folder, arrays)
+    if arrays is None:
+        return None
+    flat = next((i for i, a in zip(ids, arrays, strict=True) if a.ndim != axes), None)
+    if flat is not None:
+        raise InputError(f"the array has other than {axes} axes", where=folder / f"{flat}{suffix}", mend=AGAIN)
+    return _stack(folder, arrays)
 
 
-def _required(folder: Path, ids: tuple[str, ...], suffix: str, read) -> np.ndarray:
-    out = _stacked(folder, ids, suffix, read)
+def _required(folder: Path, ids: tuple[str, ...], suffix: str, read, axes: int) -> np.ndarray:
+    out = _stacked(folder, ids, suffix, read, axes)
     if out is None:
-        raise InputError(f"pair {ids[0]} has no {folder.name}", where=folder, mend="Write the data set again")
+        raise InputError(f"pair {ids[0]} has no {folder.name}", where=folder, mend=AGAIN)
     return out
 
 
@@ -177,18 +208,8 @@ def _stack(folder: Path, arrays: list[np.ndarray]) -> np.ndarray:
     shapes = {a.shape for a in arrays}
     if len(shapes) > 1:
         raise InputError(f"arrays of different shape: {sorted(shapes)[:3]}", where=folder,
-                         mend="Write the data set again")
+                         mend=AGAIN)
     return np.stack(arrays)
-
-
-def _read_json(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError("there is no truth of pairs", where=path,
-                         mend="Give a data set that the city wrote; real ones have none") from None
-    except ValueError as error:
-        raise InputError(f"this is no JSON ({error})", where=path, mend="Write the data set again") from None
 
 
 def _read_tif(path: Path) -> np.ndarray:
@@ -203,16 +224,20 @@ def _read_png(path: Path) -> np.ndarray:
     return _checked(path, lambda: np.asarray(Image.open(path)))
 
 
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
+def _read_npz(path: Path, *keys: str) -> list[np.ndarray]:
     def load():
         with np.load(path) as file:
-            return dict(file)
+            return {key: file[key] for key in keys if key in file}
 
-    return _checked(path, load)
+    found = _checked(path, load)
+    lacking = [key for key in keys if key not in found]
+    if lacking:
+        raise InputError(f"it holds no {lacking[0]!r}", where=path, mend=AGAIN)
+    return [found[key] for key in keys]
 
 
 def _checked(path: Path, read):
     try:
         return read()
     except Exception as error:  # each library has its own ways to say that a file is cut short
-        raise InputError(f"this file cannot be read ({error})", where=path, mend="Write the data set again") from None
+        raise InputError(f"this file cannot be read ({error})", where=path, mend=AGAIN) from None
