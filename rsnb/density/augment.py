@@ -1,8 +1,9 @@
 """Turning a pair: the tile rotates, the panorama rolls, and nothing else about the place changes.
 
 Seen from above the world may be turned about the vertical through the tile's centre, or mirrored. A panorama taken
-anywhere on the tile then has its columns moved, without any resampling, by whole columns. Quarter turns and mirror
-are exact on the tile too; for other angles it is interpolated, and its corners are unknown (`Turn.known`).
+anywhere on the tile then has its columns moved, without any resampling, by whole columns; what is left of the angle,
+less than half a column, is added to its heading. Quarter turns and mirror are exact on the tile too; for other angles
+it is interpolated, and its corners are unknown (`Turn.known`).
 """
 
 from __future__ import annotations
@@ -25,19 +26,24 @@ class Turn:
     Attributes:
         quarters: of a full turn.
         mirror: east and west are swapped, before the rotation.
-        columns: further rotation, in columns of a panorama `width` columns wide.
+        columns: further rotation, in columns of a panorama `width` columns wide, not only whole ones.
         width: of those panoramas; only asked for where `columns` is not 0.
     """
 
     quarters: int = 0
     mirror: bool = False
-    columns: int = 0
+    columns: float = 0
     width: int | None = None
 
     def __post_init__(self):
         if self.columns and not self.width:
             raise InputError(f"a turn by {self.columns} columns of a panorama of unknown width", where="Turn",
                              mend="Give `width`")
+
+    @property
+    def beyond(self) -> float:
+        """The part of the angle that no whole column makes up, radians."""
+        return (self.columns - round(self.columns)) * 2 * math.pi / self.width if self.columns else 0.0
 
     @property
     def angle(self) -> float:
@@ -63,7 +69,8 @@ class Turn:
         return (self._grid(size, torch.float64, device)[0].abs() <= 1).all(dim=-1)
 
     def panorama(self, panorama: Tensor) -> Tensor:
-        """A panorama, mask or depth [..., H, W] of the turned world, its centre column at `heading` of the old one.
+        """A panorama, mask or depth [..., H, W] of the turned world, its centre column at `heading` of the old one; no
+        pixel is changed.
 
         Raises:
             InputError: a width that quarter turns or `columns` do not fit.
@@ -75,15 +82,16 @@ class Turn:
                              f"{self.columns} of {self.width} columns", where="Turn.panorama",
                              mend="Use a width that is a multiple of 4, and turns made for that width")
         panorama = panorama.flip(-1) if self.mirror else panorama
-        shift = (self.quarters % 4) * width // 4 + self.columns
+        shift = (self.quarters % 4) * width // 4 + round(self.columns)
         return torch.roll(panorama, shift, dims=-1) if shift % width else panorama
 
     def heading(self, heading):
         """Bearing of the centre column of `panorama`'s result, radians, of the bearing that it had.
 
-        A rotation is a roll, which leaves it; a mirror negates it.
+        A rotation by whole columns is a roll, which leaves it; a mirror negates it.
         """
-        return -heading if self.mirror else heading
+        heading = -heading if self.mirror else heading
+        return heading + self.beyond if self.beyond else heading
 
     def offset(self, offset: Tensor) -> Tensor:
         """Where a camera [..., 2 or 3], metres east, north (and up) of the tile's centre, comes to stand."""
@@ -103,7 +111,7 @@ class Turn:
 
 
 def draw_turns(count: int, generator: torch.Generator | None = None, *, mirror: bool = True,
-               width: int | None = None) -> list[Turn]:
+               width: int | None = None, whole: bool = True) -> list[Turn]:
     """Random turns, all equally likely.
 
     Args:
@@ -112,11 +120,15 @@ def draw_turns(count: int, generator: torch.Generator | None = None, *, mirror: 
         mirror: whether half of them are mirrored.
         width: of the panoramas: then any whole number of columns is drawn, within an eighth of a turn of a quarter;
             None = quarter turns alone, which lose nothing.
+        whole: False = any angle, not only whole columns.
     """
     quarters = torch.randint(4, (count,), generator=generator).tolist()
     mirrored = (torch.rand(count, generator=generator) < 0.5).tolist() if mirror else [False] * count
     if width is None:
         return [Turn(q, m) for q, m in zip(quarters, mirrored, strict=True)]
+    if not whole:
+        columns = ((torch.rand(count, generator=generator, dtype=torch.float64) - 0.5) * width / 4).tolist()
+        return [Turn(q, m, c, width) for q, m, c in zip(quarters, mirrored, columns, strict=True)]
     columns = torch.randint(-(width // 8), (width + 7) // 8, (count,), generator=generator).tolist()
     return [Turn(q, m, c, width) for q, m, c in zip(quarters, mirrored, columns, strict=True)]
 

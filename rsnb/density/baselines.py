@@ -7,7 +7,7 @@ scored like those of a volume. The direct image-to-image generator is `ModelOpti
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
@@ -15,10 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rsnb.density.layers import LayerKind
+from rsnb.density.training_options import check_ranges
 from rsnb.density.trunks import UNet
 from rsnb.errors import InputError
-from rsnb.training import History, LoopOptions, Trained, one_cycle_schedule, train
+from rsnb.training import History, LoopOptions, Trained, one_cycle_schedule, pick_device, train
 
+_RANGES = {"steps": (1, 10**9), "batch": (1, 10**6), "rate": (1e-12, 1e3), "width": (1, 4096), "depth": (1, 8),
+           "seed": (0, 2**63 - 1)}
 _UNIT_M = 5.0  # of the last layer: houses are some units high, which is what steps of a given rate get to soon
 
 
@@ -30,6 +33,9 @@ class OracleOptions:
         steps, batch, rate: as in `TrainingOptions`.
         width, depth: as in `DensityNetOptions`.
         seed: of weights and batches.
+
+    Raises:
+        InputError: a number out of its range.
     """
 
     steps: int = 300
@@ -38,6 +44,9 @@ class OracleOptions:
     width: int = 16
     depth: int = 3
     seed: int = 0
+
+    def __post_init__(self):
+        check_ranges(self, _RANGES)
 
 
 def constant_heights(train_heights: np.ndarray, count: int) -> np.ndarray:
@@ -63,7 +72,7 @@ class HeightNet(nn.Module):
 
 
 def train_oracle(tiles: np.ndarray, heights: np.ndarray, options: OracleOptions = OracleOptions(),
-                 loop: LoopOptions | None = None) -> tuple[HeightNet, History]:
+                 loop: LoopOptions | None = None, *, device: str = "cpu") -> tuple[HeightNet, History]:
     """A network of the same kind that is told the true heights, which no method has: what the tile alone gives away.
 
     Args:
@@ -71,9 +80,11 @@ def train_oracle(tiles: np.ndarray, heights: np.ndarray, options: OracleOptions 
         heights: [N, S, S] metres, true.
         options: of the training, with the robust L1 loss of Girshick (2015) at 1 m.
         loop: checkpoint and bar; None = neither kept nor named otherwise.
+        device: where it is trained and stays, torch's or "auto".
 
     Raises:
-        InputError: numbers that do not fit or are not finite.
+        InputError: numbers that do not fit or are not finite, tiles that the net's halvings do not fit, or more than
+            one device asked for.
     """
     heights = _checked(heights)
     if tiles.shape != (len(heights), 3, *heights.shape[1:]) or not np.isfinite(tiles).all():
@@ -81,19 +92,21 @@ def train_oracle(tiles: np.ndarray, heights: np.ndarray, options: OracleOptions 
                          where="train_oracle", mend="Give as many finite tiles as height maps, of one size")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
-        net = HeightNet(options.width, options.depth)
+        net = HeightNet(options.width, options.depth).to(pick_device(device))
     order = np.random.default_rng([options.seed, 2])
-    told = torch.as_tensor(np.maximum(heights, 0.0), dtype=torch.float32)
-    seen = torch.as_tensor(tiles, dtype=torch.float32)
+    place = next(net.parameters()).device
+    told = torch.as_tensor(np.maximum(heights, 0.0), dtype=torch.float32).to(place)
+    seen = torch.as_tensor(tiles, dtype=torch.float32).to(place)
 
     def step(_number: int) -> Tensor:
-        index = torch.as_tensor(order.choice(len(seen), options.batch, replace=len(seen) < options.batch))
+        index = torch.as_tensor(order.choice(len(seen), options.batch, replace=len(seen) < options.batch)).to(place)
         return F.smooth_l1_loss(net(seen[index]), told[index])
 
     adam = torch.optim.Adam(net.parameters(), options.rate)
     trained = Trained(net, adam, one_cycle_schedule(adam, options.steps), {"order": order})
     given = loop or LoopOptions(options.steps, description="oracle")
-    settings = {"oracle": repr(options), "tiles": len(tiles)} | dict(given.settings)
+    about = {name: value for name, value in asdict(options).items() if name != "steps"}
+    settings = {"oracle": about, "tiles": len(tiles)} | dict(given.settings)
     history = train(step, trained, replace(given, steps=options.steps, settings=settings))
     return net.eval(), history
 

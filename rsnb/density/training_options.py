@@ -10,11 +10,14 @@ from rsnb.density.critics import CriticsOptions
 from rsnb.density.losses import LossWeights
 from rsnb.errors import InputError
 
+# of numbers that must be whole the lower bound is an int
 _RANGES = {"steps": (1, 10**9), "batch": (1, 10**6), "picture_after": (0, 10**9), "seed": (0, 2**63 - 1),
-           "rate": (1e-12, 1e3), "critic_rate": (1e-12, 1e3), "eps": (1e-16, 1.0), "tile_light": (0.0, 1.0),
-           "emptiness": (0.0, 1e6), "clip": (1e-12, 1e12)}
-_WHOLE = ("steps", "batch", "picture_after", "seed")
-_CHOICES = {"schedule": ("one_cycle", "constant"), "opacity_form": ("l1", "bce")}
+           "rate": (1e-12, 1e3), "critic_rate": (1e-12, 1e3), "eps": (1e-16, 1.0), "critic_eps": (1e-16, 1.0),
+           "tile_light": (0.0, 1.0), "emptiness": (0.0, 1e6), "clip": (1e-12, 1e12), "decay_epochs": (1, 10**6),
+           "decay": (1.0, 1e6)}
+_OPTIONAL = ("critic_rate", "critic_eps", "clip")
+_CHOICES = {"schedule": ("one_cycle", "steps", "constant"), "order": ("drawn", "epochs"),
+            "opacity_form": ("l1", "bce"), "turns": ("none", "quarter", "any")}
 
 
 @dataclass(frozen=True)
@@ -25,14 +28,22 @@ class TrainingOptions:
         steps, batch: how many steps of how many pairs.
         rate: the highest learning rate, of Adam with betas and eps.
         critic_rate: that of the critics; None = the same.
-        schedule: of both rates, "one_cycle" (ours) or "constant" (published: its steps never come).
+        schedule: of both rates: "one_cycle" (ours; it depends on `steps`, so that no more can be asked for later),
+            "steps" (published: divided by `decay` every `decay_epochs` epochs, which with 30 epochs never comes), or
+            "constant".
+        decay_epochs, decay: of the schedule "steps"; an epoch is as many whole batches as the pairs give.
+        order: "drawn" = each batch anew from all pairs (ours); "epochs" = every pair once before any comes again, in
+            a new random order each time, the rest that fills no batch left out (published).
         betas, eps: of Adam; (0, 0.999) and, for the generator, 1e-7 as published.
+        critic_eps: that of the critics' Adam; None = the same. Published: 1e-8.
         weights: of the loss terms.
         opacity_form: "l1" as published or "bce".
         picture_after: step from which the picture terms join; before, geometry alone is trained.
         lowest, highest: elevations of the rays that geometry alone is trained on, radians.
-        turns: joint random quarter turns and mirrors of tile and panorama (they destroy what the sun's fixed direction
-            in a set of tiles tells about heights).
+        turns: joint random turns and mirrors of tile and panorama (they destroy what the sun's fixed direction in a
+            set of tiles tells about heights): "none" (or False), "quarter" (or True), which loses nothing, or "any"
+            angle, where the tile is interpolated, the panorama keeps its pixels, and rays whose ground lies outside
+            the old tile or the turned one are left out, as with `border_mask`.
         tile_light: random gain of each tile and channel, +- this share: keeps short trainings from learning colours by
             heart.
         border_mask: leave out rays below the horizon that leave the tile before they meet the ground. With
@@ -51,15 +62,19 @@ class TrainingOptions:
     batch: int = 8
     rate: float = 1e-2
     critic_rate: float | None = None
-    schedule: Literal["one_cycle", "constant"] = "one_cycle"
+    schedule: Literal["one_cycle", "steps", "constant"] = "one_cycle"
+    decay_epochs: int = 45
+    decay: float = 10.0
+    order: Literal["drawn", "epochs"] = "drawn"
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
+    critic_eps: float | None = None
     weights: LossWeights = field(default_factory=LossWeights.ours)
     opacity_form: Literal["l1", "bce"] = "bce"
     picture_after: int = 0
     lowest: float = math.radians(-10.0)
     highest: float = math.radians(60.0)
-    turns: bool = False
+    turns: Literal["none", "quarter", "any"] | bool = "none"
     tile_light: float = 0.0
     border_mask: bool = False
     critics: CriticsOptions | None = None
@@ -70,14 +85,9 @@ class TrainingOptions:
     seed: int = 0
 
     def __post_init__(self):
-        for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
-            if value is None and name in ("critic_rate", "clip"):
-                continue
-            kind = int if name in _WHOLE else (int, float)
-            if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
-                raise InputError(f"{name} is {value!r}", where="TrainingOptions",
-                                 mend=f"Give a {'whole ' if name in _WHOLE else ''}number from {low:g} to {high:g}")
+        if isinstance(self.turns, bool):
+            object.__setattr__(self, "turns", "quarter" if self.turns else "none")
+        check_ranges(self, _RANGES)
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise InputError(f"{name} is {getattr(self, name)!r}", where="TrainingOptions",
@@ -93,11 +103,27 @@ class TrainingOptions:
     def published(cls, **changes) -> TrainingOptions:
         """Section 3 of the method's facts: batch 16, rate 5e-5, three critics with their defects, all losses.
 
-        Not reproduced: batches are drawn anew at each step, where the original goes through all pairs in epochs and
-        drops the rest; and both optimisers have the generator's eps.
+        The steps are CVACT's: 30 epochs of 1657 batches.
         """
-        plain = {"steps": 30 * 1657, "batch": 16, "rate": 5e-5, "schedule": "constant", "betas": (0.0, 0.999),
-                 "eps": 1e-7, "weights": LossWeights(), "opacity_form": "l1", "clip": None, "seed": 6004,
+        plain = {"steps": 30 * 1657, "batch": 16, "rate": 5e-5, "schedule": "steps", "order": "epochs",
+                 "betas": (0.0, 0.999), "eps": 1e-7, "critic_eps": 1e-8, "weights": LossWeights(),
+                 "opacity_form": "l1", "clip": None, "seed": 6004,
                  "critics": CriticsOptions(same_views=False, assume_sphere=True),
                  "lowest": -math.pi / 2, "highest": math.pi / 2}
         return cls(**(plain | changes))
+
+
+def check_ranges(options, ranges: dict[str, tuple[float, float]]) -> None:
+    """Refuse fields of a dataclass that are no numbers in their range, or not whole where they must be.
+
+    Raises:
+        InputError: names the field and its range.
+    """
+    for name, (low, high) in ranges.items():
+        value = getattr(options, name)
+        if value is None and name in _OPTIONAL:
+            continue
+        whole = isinstance(low, int)
+        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not low <= value <= high:
+            raise InputError(f"{name} is {value!r}", where=type(options).__name__,
+                             mend=f"Give a {'whole ' if whole else ''}number from {low:g} to {high:g}")

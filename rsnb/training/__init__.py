@@ -21,6 +21,7 @@ _HOME = {
     "milestone_schedule": "schedules",
     "parse_milestones": "schedules",
     "one_cycle_schedule": "schedules",
+    "decay_schedule": "schedules",
     "pick_device": "devices",
     "free_bytes": "memory",
 }

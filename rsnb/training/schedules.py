@@ -1,5 +1,5 @@
 """Learning rates over a training: falling at milestones, written as in the published configurations
-("100,200,300,400:2"), or up and down once."""
+("100,200,300,400:2"), falling every so many steps, or up and down once."""
 
 from __future__ import annotations
 
@@ -40,6 +40,19 @@ def milestone_schedule(optimiser: torch.optim.Optimizer, text: str,
     """
     milestones, divisor = parse_milestones(text)
     return torch.optim.lr_scheduler.MultiStepLR(optimiser, [m * steps_per_unit for m in milestones], 1 / divisor)
+
+
+def decay_schedule(optimiser: torch.optim.Optimizer, every: int, divisor: float,
+                   begun: int = 0) -> torch.optim.lr_scheduler.LambdaLR:
+    """A schedule that divides every rate of the optimiser again and again, for as long as the training lasts.
+
+    Args:
+        optimiser: whose rates fall.
+        every: steps between two falls, >= 1.
+        divisor: of the rates at each of them.
+        begun: steps of the training that lie before the first of this schedule.
+    """
+    return torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: divisor ** -((step + begun) // every))
 
 
 def one_cycle_schedule(optimiser: torch.optim.Optimizer, steps: int,

@@ -233,7 +233,7 @@ def test_pairs_that_cannot_teach_are_refused(worlds, change, message):
 
 @pytest.mark.parametrize(("changes", "message"), [
     ({"weights": LossWeights()}, "no critics"), ({"steps": 0}, "steps is 0"), ({"lowest": 2.0}, "lower one first"),
-    ({"schedule": "onecycle"}, "one_cycle, constant"), ({"opacity_form": "l2"}, "l1, bce"), ({"batch": 2.5}, "whole"),
+    ({"schedule": "onecycle"}, "one_cycle, steps, constant"), ({"opacity_form": "l2"}, "l1, bce"), ({"batch": 2.5}, "whole"),
     ({"seed": -1}, "seed is -1"), ({"clip": 0.0}, "clip is 0.0"), ({"picture_after": -1}, "picture_after")],
     ids=["critics", "steps", "elevations", "schedule", "opacity", "batch", "seed", "clip", "picture_after"])
 def test_options_that_cannot_be_are_refused(changes, message):

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import importlib
 import os
-import subprocess
 import sys
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
-from rsnb.errors import InputError
 from rsnb.training.checkpoints import load_checkpoint
-from rsnb.training.history import History
 from rsnb.training.loop import LoopOptions, train
-from rsnb.training.parallel import Team, team
+from rsnb.training.parallel import team
 
 TASK = '''
 from dataclasses import dataclass
