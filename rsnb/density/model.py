@@ -15,7 +15,8 @@ from rsnb.density.render import render_panorama
 from rsnb.density.sky import sky_histogram
 from rsnb.density.volume import DensityVolume, Edges, Ground, Rendered, RenderOptions, TileFrame
 from rsnb.errors import InputError
-from rsnb.geometry.cameras import PanoramaCamera
+from rsnb.geometry.cameras import PanoramaCamera, as_tensor, world_rays
+from rsnb.geometry.poses import pose_from_heading
 from rsnb.training import load_checkpoint, pick_device, save_checkpoint
 
 _FORMAT = "rsnb density model 1"
@@ -102,8 +103,8 @@ class SatDensity(nn.Module):
 
     def histogram(self, panorama: Tensor, sky: Tensor) -> Tensor:
         """[B, L] what the encoder takes, of panoramas [B, 3, H, W] and sky masks [B, H, W]."""
-        return sky_histogram(panorama, sky, self.options.illumination.histogram if self.options.illumination else
-                             "fixed")
+        illumination = self.options.illumination
+        return sky_histogram(panorama, sky, illumination.histogram if illumination else "fixed")
 
     def view(self, volume: DensityVolume, camera: PanoramaCamera, position, heading=0.0,
              histogram: Tensor | None = None, style: Tensor | None = None, *,
@@ -125,11 +126,18 @@ class SatDensity(nn.Module):
         if style is None and histogram is not None and self.illumination is not None:
             light = self.illumination.illumination(histogram, generator)
             style = light.style
-        return StreetView(rendered, self.refined(rendered, style), light)
+        return StreetView(rendered, self.refined(rendered, camera, position, heading, style), light)
 
-    def refined(self, rendered: Rendered, style: Tensor | None = None) -> Tensor:
-        """[B, 3, H, W] the picture that the refinement net makes of what rays brought home, under a style [B, W]."""
-        return self.refine(self.refine.features(rendered, self.options.frame.half_m), style)
+    def refined(self, rendered: Rendered, camera: PanoramaCamera, position, heading=0.0,
+                style: Tensor | None = None) -> Tensor:
+        """[B, 3, H, W] the picture that the refinement net makes of a panorama's rays; arguments as for `view`."""
+        rays = None
+        if self.refine.options.octaves:
+            position, heading = (as_tensor(x).detach().double().cpu().numpy() for x in (position, heading))
+            origins, directions = world_rays(camera, pose_from_heading(position, heading))
+            rays = tuple(x.reshape(-1, camera.height, camera.width, 3).to(rendered.distance)
+                         for x in torch.broadcast_tensors(origins, directions))
+        return self.refine(self.refine.features(rendered, self.options.frame.half_m, rays), style)
 
 
 def save_model(path: str | Path, model: SatDensity) -> None:

@@ -40,12 +40,14 @@ class RefineNetOptions:
         blocks: residual blocks of "published".
         style_width: of the style vector.
         opacity, distance: whether these are given to the net beside the colour.
+        octaves: of the place that a ray meets (`place_encoding`), given to the net too; 0 = none, as published
+            unless its switch is set.
         around: columns continue on the other side of the picture, as a panorama's do; False = reflection.
         residual: the net adds to the logit of the rendering over grey, so that an untrained one shows the rendering;
             False = it gives all of the colour.
 
     Raises:
-        InputError: an unknown kind, a number that is not above 0, a depth below 2.
+        InputError: an unknown kind, a number that is not whole or too small, a depth below 2.
     """
 
     kind: Literal["unet", "published"] = "unet"
@@ -55,6 +57,7 @@ class RefineNetOptions:
     style_width: int = 256
     opacity: bool = True
     distance: bool = True
+    octaves: int = 0
     around: bool = True
     residual: bool = True
 
@@ -62,9 +65,10 @@ class RefineNetOptions:
         if self.kind not in ("unet", "published"):
             raise InputError(f"kind is {self.kind!r}", where="RefineNetOptions",
                              mend='Use kind="unet" or "published"')
-        for name, least in (("width", 1), ("depth", 2), ("blocks", 0), ("style_width", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} is {getattr(self, name)!r}", where="RefineNetOptions",
+        for name, least in (("width", 1), ("depth", 2), ("blocks", 0), ("style_width", 1), ("octaves", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise InputError(f"{name} is {value!r}", where="RefineNetOptions",
                                  mend=f"Give a whole number of at least {least}")
 
     @classmethod
@@ -75,7 +79,27 @@ class RefineNetOptions:
     @property
     def channels(self) -> int:
         """Of the features."""
-        return 3 + self.opacity + self.distance
+        return 3 + self.opacity + self.distance + 6 * self.octaves
+
+
+def place_encoding(rendered: Rendered, origins: Tensor, directions: Tensor, half_m: float, octaves: int) -> Tensor:
+    """Sines and cosines of the place that each ray meets, [B, 6 octaves, H, W]; 0 where it meets nothing.
+
+    Of z, x, y in half tiles, octave k counts 2^k half turns a half tile (Mildenhall et al. 2020, equation 4).
+    Sat2Density's switch for it composites the encodings of all samples of a ray; this one encodes the mean place of
+    what the ray meets, times the opacity, which is the same wherever a ray ends at one surface.
+
+    Args:
+        rendered: of those rays.
+        origins, directions: [B or 1, H or 1, W or 1, 3] and [B or 1, H, W, 3] tile metres, unit vectors.
+        half_m: half the tile's side, metres.
+        octaves: how many.
+    """
+    distance = rendered.distance / rendered.opacity.clamp(min=1e-6)
+    places = (origins + directions * distance[..., None])[..., [2, 0, 1]] / half_m
+    turns = torch.pi * 2.0 ** torch.arange(octaves, dtype=places.dtype, device=places.device)
+    angles = (places[..., None, :] * turns[:, None]).flatten(-2).movedim(-1, 1)  # [B, 3 octaves, H, W]
+    return rendered.opacity[:, None] * torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
 
 
 class RefineNet(nn.Module):
@@ -101,18 +125,27 @@ class RefineNet(nn.Module):
             nn.init.normal_(self.trunk.last.weight, std=0.01)
             nn.init.zeros_(self.trunk.last.bias)
 
-    def features(self, rendered: Rendered, half_m: float) -> Tensor:
-        """What `forward` takes, [B, C, H, W]: colour, and by the options opacity, and distance in half tiles.
+    def features(self, rendered: Rendered, half_m: float, rays: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """What `forward` takes, [B, C, H, W]: colour, and by the options opacity, distance in half tiles, and place.
 
         Args:
             rendered: of the volume.
             half_m: half the tile's side, metres (`TileFrame.half_m`).
+            rays: origins and directions as `place_encoding` takes them, where the options have octaves.
+
+        Raises:
+            InputError: no rays, where the options ask for places.
         """
         parts = [rendered.rgb]
         if self.options.opacity:
             parts.append(rendered.opacity[:, None])
         if self.options.distance:
             parts.append(rendered.distance[:, None] / half_m)
+        if self.options.octaves:
+            if rays is None:
+                raise InputError("the net is told places, and nobody says along which rays", where="RefineNet",
+                                 mend="Give rays, or octaves=0")
+            parts.append(place_encoding(rendered, *rays, half_m, self.options.octaves))
         return torch.cat(parts, dim=1)
 
     def forward(self, features: Tensor, style: Tensor | None = None) -> Tensor:

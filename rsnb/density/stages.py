@@ -67,7 +67,7 @@ def _stages(model: SatDensity, tile: Tensor, camera: PanoramaCamera, position,
         stages["sky to style"] = lambda: model.illumination(histogram)
     stages["rays"] = lambda: render_panorama(volume, camera, position, options=options.render)
     if model.refine is not None:
-        stages["refinement"] = lambda: model.refined(rendered, style)
+        stages["refinement"] = lambda: model.refined(rendered, camera, position, style=style)
     return stages | {"all": lambda: model.view(model.volume(tile), camera, position, histogram=histogram)}
 
 

@@ -8,6 +8,7 @@ import torch
 from rsnb.density.illumination import IlluminationOptions
 from rsnb.density.model import ModelOptions, SatDensity, load_model, save_model
 from rsnb.density.net import DensityNet, DensityNetOptions
+from rsnb.density.refine import RefineNetOptions
 from rsnb.density.render import render_panorama
 from rsnb.density.sky import preset_sky
 from rsnb.density.volume import TileFrame
@@ -56,6 +57,24 @@ def test_parts_can_be_left_out():
     assert torch.equal(plain.view(volume, CAMERA, EYE, histogram=histogram).rgb, plain.view(volume, CAMERA, EYE).rgb)
     with pytest.raises(InputError, match="equal style_width"):
         tiny(illumination=IlluminationOptions.of_size("tiny", style_width=7))
+
+
+def test_the_refinement_net_may_be_told_where_rays_end():
+    """Over an empty volume every ray below the horizon meets the ground plane at z = 0, the others nothing."""
+    model = tiny(density=None, refine=RefineNetOptions.of_size("tiny", octaves=1))
+    seen = {}
+    model.refine.trunk.register_forward_hook(lambda module, args, out: seen.update(features=args[0]))
+    place, heading = torch.tensor([[1.0, -2.0, 2.5], [4.0, 3.0, 1.5]]), [0.3, 2.0]
+    with torch.no_grad():
+        picture = model.view(model.volume(tiles()), CAMERA, place, heading).rgb
+    sine, cosine = seen["features"][:, 5:8], seen["features"][:, 8:]
+    assert picture.shape == (2, 3, 16, 32) and float(seen["features"][:, 5:, :8].abs().max()) == 0
+    assert float(sine[:, 0].abs().max()) < 1e-4 and torch.allclose(cosine[:, 0, 8:], torch.ones(2, 8, 32), atol=1e-5)
+    # straight down but for half a row of 11.25 degrees: the camera's own place, to 2.5 m x tan 5.625 = 0.25 m
+    for k in (0, 1):
+        angle = torch.pi * place[k, :2] / 15
+        assert torch.allclose(sine[k, 1:, -1].mean(-1), angle.sin(), atol=0.01)
+        assert torch.allclose(cosine[k, 1:, -1].mean(-1), angle.cos(), atol=0.01)
 
 
 def test_the_full_model_is_the_published_one_in_its_own_units():

@@ -9,7 +9,7 @@ from torch import nn
 from rsnb.density import layers
 from rsnb.density.illumination import IlluminationEncoder, IlluminationOptions
 from rsnb.density.net import DensityNet, DensityNetOptions
-from rsnb.density.refine import RefineNet, RefineNetOptions
+from rsnb.density.refine import RefineNet, RefineNetOptions, place_encoding
 from rsnb.density.volume import Rendered
 from rsnb.errors import InputError
 
@@ -55,6 +55,22 @@ def test_a_turned_panorama_gives_a_turned_picture(kind):
         reflecting.load_state_dict(around.state_dict())
         seam = reflecting(features.roll(4, -1), style) - reflecting(features, style).roll(4, -1)
         assert float(seam.abs().max()) > 1e-4
+
+
+def test_the_place_that_a_ray_meets_is_encoded_by_octaves():
+    # from (0, 3, 2) m a ray goes 4 m east to (4, 3, 2): z, x, y are 0.25, 0.5, 0.375 of 8 m; the second is half seen
+    origin, east = torch.tensor([0.0, 3, 2]).reshape(1, 1, 1, 3), torch.tensor([1.0, 0, 0]).expand(1, 1, 3, 3)
+    rendered = Rendered(torch.zeros(1, 3, 1, 3), torch.tensor([[[1.0, 0.5, 0.0]]]), torch.tensor([[[4.0, 2.0, 0.0]]]))
+    found = place_encoding(rendered, origin, east, 8.0, octaves=2)
+    angles = torch.pi * torch.tensor([0.25, 0.5, 0.375, 0.5, 1.0, 0.75])
+    expected = torch.cat([angles.sin(), angles.cos()])
+    assert found.shape == (1, 12, 1, 3)
+    for column, opacity in enumerate((1.0, 0.5, 0.0)):
+        assert torch.allclose(found[0, :, 0, column], opacity * expected, atol=1e-6)
+    net = RefineNet(RefineNetOptions(width=8, depth=2, style_width=4, octaves=2))
+    assert net.features(rendered, 8.0, (origin, east)).shape == (1, 17, 1, 3)
+    with pytest.raises(InputError, match="along which rays"):
+        net.features(rendered, 8.0)
 
 
 def test_an_untrained_unet_shows_the_rendering_over_grey():
