@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 
 from rsnb.density.ablations import ABLATIONS, ablated
 from rsnb.density.losses import LossWeights
 from rsnb.density.model import ModelOptions, SatDensity
+from rsnb.density.training import train_pairs
 from rsnb.density.training_options import TrainingOptions
 from rsnb.density.volume import TileFrame
 from rsnb.errors import InputError
+from rsnb.scenes import TilePanoramaPairs
 
 PLAIN = ModelOptions.of_size("tiny", TileFrame(30.0, 8.0), samples=4)
 WHOLE = replace(PLAIN, density=replace(PLAIN.density, profile="falling"))
@@ -49,6 +53,22 @@ def test_each_takes_its_part_alone(name):
     assert changes(name) == CHANGES[name]
     model = SatDensity(ablated(name, WHOLE, TRAINING)[0])
     assert (model.density is None) == (name == "direct") and (model.illumination is None) == (name == "no_light")
+
+
+@pytest.mark.parametrize("name", [*ABLATIONS, "no_opacity+no_light+no_ground"])
+def test_each_can_be_trained(name):
+    """Two steps, of geometry alone and of pictures: the terms that were taken away are gone, the others are there."""
+    rng = np.random.default_rng(0)
+    sky = np.repeat((np.arange(8) < 4)[None, :, None], 16, axis=2)
+    pairs = TilePanoramaPairs(rng.random((1, 3, 8, 8), np.float32), rng.random((1, 3, 8, 16), np.float32), ("a",),
+                              np.zeros(1), math.pi, sky, tile_extent_m=30.0, camera_height_m=2.0)
+    options, training = ablated(name, WHOLE, replace(TRAINING, steps=2, picture_after=1, batch=1))
+    terms = train_pairs(SatDensity(options), pairs, training).terms
+    whole = {"loss", "opacity", "colour", "gravity", "solidity", "variation", "emptiness", "l1", "l2"}
+    gone = {"no_opacity": {"opacity"}, "no_colour": {"colour"}, "no_gravity": {"gravity", "solidity", "emptiness"},
+            "direct": {"opacity", "gravity", "solidity", "variation", "emptiness"}}
+    assert set(terms) - {"kl"} == whole - set().union(*(gone.get(part, set()) for part in name.split("+")))
+    assert np.isfinite(terms["loss"]).all()
 
 
 def test_several_at_once_in_any_order():

@@ -140,7 +140,7 @@ def test_odd_sizes_and_faults():
         net(torch.rand(1, 4, 8, 16))
     with pytest.raises(InputError, match="style has shape"):
         net(torch.rand(2, 5, 8, 16), torch.rand(1, 16))
-    for wrong in ({"kind": "gan"}, {"depth": 1}, {"width": 0}):
+    for wrong in ({"kind": "gan"}, {"depth": 1}, {"width": 0}, {"width": 2.5}, {"octaves": -1}):
         with pytest.raises(InputError):
             RefineNetOptions(**wrong)
     with pytest.raises(InputError, match="no size"):
