@@ -178,8 +178,8 @@ def launched(replica: Callable, devices: int, device: torch.device, options: Any
     threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory(prefix="rsnb-team-") as place:
         folder = Path(place)
-        save_state(folder / "state.ckpt")
         (folder / "task.pkl").write_bytes(_with_mapped_arrays((replica, options), folder))
+        save_state(folder / "state.ckpt")
         port = free_port()
         others = _start(place, devices, port, device.type)
         patience = 0.0
@@ -209,8 +209,7 @@ def launched(replica: Callable, devices: int, device: torch.device, options: Any
 def one_batch_norm(model: nn.Module) -> Iterator[None]:
     """Inside, batch norms of a model on a GPU take their statistics over the team; the layers come back afterwards."""
     places = [(parent, name, child) for parent in model.modules() for name, child in parent.named_children()
-              if isinstance(child, nn.modules.batchnorm._BatchNorm) and child.affine and child.weight.is_cuda]
-    places = places if team().size > 1 else []
+              if isinstance(child, nn.modules.batchnorm._BatchNorm) and team().size > 1 and _on_gpu(child)]
     for parent, name, child in places:
         setattr(parent, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))  # shares weights and statistics
     try:
@@ -219,6 +218,10 @@ def one_batch_norm(model: nn.Module) -> Iterator[None]:
         for parent, name, child in places:
             child.train(getattr(parent, name).training)
             setattr(parent, name, child)
+
+
+def _on_gpu(layer: nn.Module) -> bool:
+    return any(tensor.is_cuda for tensor in (*layer.parameters(), *layer.buffers()))
 
 
 def average_statistics(model: nn.Module) -> None:
@@ -248,7 +251,12 @@ def _with_mapped_arrays(value: Any, folder: Path) -> bytes:
             return np.load, (str(path), "r")
 
     stream = io.BytesIO()
-    Pickler(stream).dump(value)
+    try:
+        Pickler(stream).dump(value)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise InputError(f"the training cannot be handed to other processes ({' '.join(str(error).split())[:160]})",
+                         where="devices", mend="Build it of importable functions and classes, or set devices = 1"
+                         ) from error
     return stream.getvalue()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from rsnb.errors import InputError
 from rsnb.training import loop
 from rsnb.training.checkpoints import load_checkpoint
 from rsnb.training.loop import LoopOptions, Trained, train
-from rsnb.training.schedules import milestone_schedule
+from rsnb.training.schedules import milestone_schedule, one_cycle_schedule
 from rsnb.training.seeds import seed_everything
 
 
@@ -254,3 +255,36 @@ def test_whoever_asks_for_the_time_after_a_step_sees_the_end_when_the_loop_does(
     seen = []
     train(step, trained, options(steps=50, seconds=limit), lambda done, terms, seconds: seen.append(seconds >= limit))
     assert len(seen) < 50 and seen == [False] * (len(seen) - 1) + [True]
+
+
+def test_more_steps_may_be_asked_for_unless_the_schedule_depends_on_them(tmp_path):
+    for schedule, more in ((lambda adam, steps: None, True),
+                           (lambda adam, steps: milestone_schedule(adam, "3:2"), True),
+                           (one_cycle_schedule, False)):
+        path = tmp_path / f"{more}.ckpt"
+        for steps in (4, 6):
+            trained, step = training()
+            trained = replace(trained, schedule=schedule(trained.optimiser, steps))
+            if steps == 6 and not more:
+                with pytest.raises(InputError, match=r"made for 4 steps, now 6 are asked for, and its schedule of "
+                                                     r'rates depends on .* or train anew with the schedule "constant"'):
+                    train(step, trained, options(steps=steps, checkpoint=path))
+            else:
+                assert len(train(step, trained, options(steps=steps, checkpoint=path)).terms["loss"]) == steps
+        for suffix in ("", ".sha256"):
+            path.with_name(path.name + suffix).unlink()
+
+
+def test_settings_that_differ_are_named_alone_and_briefly(tmp_path):
+    path, many = tmp_path / "run.ckpt", {f"option_{k:02}": k for k in range(40)}
+    trained, step = training()
+    then = {"net": {"width": 8, "kind": {"norm": "batch"}}, "trunk": "x" * 500} | many
+    train(step, trained, options(checkpoint=path, settings=then))
+    trained, step = training()
+    with pytest.raises(InputError) as one:
+        train(step, trained, options(checkpoint=path, settings=then | {"net": {"width": 9, "kind": {"norm": "batch"}}}))
+    assert "made with net.width = 8, now it is 9." in str(one.value) and "norm" not in str(one.value)
+    with pytest.raises(InputError) as all_:
+        train(step, trained, options(checkpoint=path, settings={"trunk": "y" * 500}))
+    words = str(all_.value).replace(str(path), "")
+    assert "(42 more differ: net.width, option_00, option_01" in words and len(words) < 400

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import importlib
 import os
+import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from rsnb.errors import InputError
+from rsnb.training import parallel
 from rsnb.training.checkpoints import load_checkpoint
 from rsnb.training.loop import LoopOptions, train
-from rsnb.training.parallel import team
+from rsnb.training.parallel import Team, check_devices, in_team, one_batch_norm, team
 
 TASK = '''
 from dataclasses import dataclass
@@ -57,6 +61,7 @@ class Task:
 '''
 ROWS = np.random.default_rng(0).random((40_000, 4), np.float32)  # 640 kB; twice that and it would be mapped
 LOOP = LoopOptions(8, description="")
+CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -91,3 +96,105 @@ def test_two_processes_train_as_one_with_the_same_batches(task, tmp_path):
     assert state["step"] == 8 and all(torch.equal(v, shared.model.state_dict()[k]) for k, v in state["model"].items())
     step, again = replica("cpu")
     assert train(step, again, LoopOptions(8, tmp_path / "run.ckpt", description="")).terms == two.terms
+
+
+def test_what_fails_in_another_process_is_told_by_this_one(task):
+    replica = task(ROWS, fails_at=2)
+    step, trained = replica("cpu")
+    with pytest.raises(InputError, match=r"^x: row \d+ is torn. Mend it.$"):
+        train(step, trained, LoopOptions(8, description="", devices=2), replica=replica)
+    assert team().size == 1 and not torch.distributed.is_initialized()
+
+
+def test_a_task_that_cannot_be_handed_over_is_refused(task):
+    step, trained = task(ROWS)("cpu")
+    with pytest.raises(InputError, match="cannot be handed to other processes"):
+        train(step, trained, LoopOptions(8, description="", devices=2), replica=lambda device: (step, trained))
+
+
+def test_large_arrays_are_mapped_and_not_copied(tmp_path):
+    large, small = np.arange(2 * parallel._MAPPED, dtype=np.uint8), np.arange(5)
+    words = parallel._with_mapped_arrays({"large": large, "small": small}, tmp_path)
+    assert len(words) < 1000
+    again = parallel.pickle.loads(words)
+    assert isinstance(again["large"], np.memmap) and np.array_equal(again["large"], large)
+    assert np.array_equal(again["small"], small) and len(list(tmp_path.iterdir())) == 1
+
+
+class Twins(Team):
+    """The other process of two has the same numbers, times three."""
+
+    def __init__(self):
+        super().__init__(1, 2)
+        self.calls = []
+
+    def reduce(self, tensor, how):
+        self.calls.append(tensor.numel())
+        return (tensor + 3 * tensor) / 2 if how == "mean" else torch.maximum(tensor, 3 * tensor)
+
+
+def test_means_and_shares_by_hand(monkeypatch):
+    monkeypatch.setattr(parallel, "_BUCKET", 5)
+    twins = Twins()
+    weights = [torch.ones(3), torch.ones(2), torch.ones(2, 2, dtype=torch.float64), torch.ones(1)]
+    for p in weights[:3]:
+        p.grad = torch.full_like(p, 2.0)
+    twins.average_gradients(weights)
+    assert all(torch.equal(p.grad, torch.full_like(p, 4.0)) for p in weights[:3]) and weights[3].grad is None
+    assert twins.calls == [1, 5, 4]  # an agreement, a full bucket, another type
+    terms = twins.average_terms({"loss": torch.tensor(1.5), "l1": torch.tensor(0.5)})
+    assert {name: float(value) for name, value in terms.items()} == {"loss": 3.0, "l1": 1.0}
+    assert twins.share(6) == slice(1, None, 2) and list(range(6))[twins.share(6)] == [1, 3, 5]
+    with pytest.raises(InputError, match=r"batch of 5 cannot be shared equally by 2 devices. Use a multiple of 2"):
+        twins.share(5)
+
+
+def test_a_team_of_one_changes_nothing():
+    weight = torch.ones(2)
+    weight.grad = torch.tensor([1.0, 2.0])
+    solo = team()
+    solo.average_gradients([weight])
+    assert weight.grad.tolist() == [1.0, 2.0] and list(range(5))[solo.share(5)] == list(range(5))
+    assert solo.first_says(True) and not solo.first_says(False)
+
+
+def test_batch_norm_of_a_team_shares_weights_and_statistics(monkeypatch):
+    """On a GPU its layers are exchanged while it lasts; here they are told that they are on one."""
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Sequential(nn.BatchNorm2d(2)))
+    plain = model[1][0]
+    with in_team(Twins()), one_batch_norm(model):
+        assert model[1][0] is plain  # the CPU has no such layer
+    monkeypatch.setattr(parallel, "_on_gpu", lambda layer: True)
+    with one_batch_norm(model):
+        assert model[1][0] is plain
+    with in_team(Twins()), one_batch_norm(model):
+        layer = model[1][0]
+        assert isinstance(layer, nn.SyncBatchNorm) and layer.weight is plain.weight
+        layer.running_mean.fill_(3.0)
+        model.eval()
+    assert model[1][0] is plain and plain.running_mean.tolist() == [3.0, 3.0] and not plain.training
+
+
+@pytest.mark.parametrize(("devices", "device", "words"), [
+    (0, CPU, "devices is 0"), (True, CPU, "devices is True"), (1.5, CPU, "devices is 1.5"), (2, CPU, "not installed"),
+    (3, torch.device("cuda"), "finds 2 GPUs, not 3"), (2, torch.device("cuda:1"), "begins with the first")])
+def test_devices_that_are_not_there(monkeypatch, devices, device, words):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    found = None if words == "not installed" else "there"
+    monkeypatch.setattr(parallel.importlib.util, "find_spec", lambda name: found)
+    with pytest.raises(InputError, match=words):
+        check_devices(devices, device, dict)
+    with pytest.raises(InputError, match="on one device only"):
+        check_devices(2, CPU, None)
+
+
+def test_one_device_never_imports_lightning():
+    program = """
+import sys, torch, rsnb.training, rsnb.density, rsnb.density.training, rsnb.training.parallel
+from rsnb.training import LoopOptions, Trained, train
+line = torch.nn.Linear(1, 1)
+train(lambda k: line.weight.square().sum(), Trained(line, torch.optim.SGD(line.parameters(), 0.1)),
+      LoopOptions(2, description=""))
+print([name for name in sys.modules if name.partition(".")[0] in ("lightning_fabric", "lightning", "fsspec")])"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=100)
+    assert done.stdout.strip() == "[]"

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rsnb.errors import InputError
-from rsnb.training.schedules import milestone_schedule, one_cycle_schedule, parse_milestones
+from rsnb.training.schedules import decay_schedule, milestone_schedule, one_cycle_schedule, parse_milestones
 
 
 def test_the_published_schedule_ends_at_a_thirty_second():
@@ -45,3 +45,16 @@ def test_one_cycle_rises_for_a_fifth_and_falls_to_nothing():
     assert rates[99] < 1e-5 and all(a < b for a, b in zip(rates[:20], rates[1:21], strict=True))
     for steps in (1, 2, 4, 5):  # torch's OneCycleLR cannot do 5
         assert one_cycle_schedule(optimiser, steps).get_last_lr()[0] > 0
+
+
+def test_decay_divides_again_and_again_also_where_it_joins_late():
+    weight = torch.nn.Parameter(torch.zeros(1))
+    for begun in (0, 2):
+        optimiser = torch.optim.SGD([weight], 8.0)
+        schedule = decay_schedule(optimiser, 3, 2.0, begun)
+        rates = []
+        for _ in range(8):
+            rates.append(optimiser.param_groups[0]["lr"])
+            optimiser.step()
+            schedule.step()
+        assert rates == [8.0, 8.0, 8.0, 4.0, 4.0, 4.0, 2.0, 2.0, 2.0, 1.0][begun:begun + 8]
