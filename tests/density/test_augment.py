@@ -57,9 +57,10 @@ def test_quarter_turns_and_mirror_are_exact(turn):
     assert bool(turn.known(24).all())
 
 
-@pytest.mark.parametrize("turn", [Turn(0, False, 3, 32), Turn(1, True, -2, 32), Turn(3, False, 4, 32)],
-                         ids=["3", "1m-2", "3+4"])
-def test_whole_columns_are_exact_in_the_panorama_and_interpolated_on_the_tile(turn):
+@pytest.mark.parametrize("turn", [Turn(0, False, 3, 32), Turn(1, True, -2, 32), Turn(3, False, 4, 32),
+                                  Turn(2, False, 2.7, 32), Turn(1, True, -3.3, 32)],
+                         ids=["3", "1m-2", "3+4", "2+2.7", "1m-3.3"])
+def test_columns_are_exact_in_the_panorama_and_interpolated_on_the_tile(turn):
     offset, heading = torch.tensor([-2.0, 4.0], dtype=torch.float64), torch.tensor(-1.0, dtype=torch.float64)
     expected = panorama_of(turned(turn), turn.offset(offset), turn.heading(heading))
     assert torch.allclose(turn.panorama(panorama_of(colours, offset, heading)), expected, atol=1e-9)
@@ -115,6 +116,10 @@ def test_draws_take_all_turns_and_come_from_the_generator():
     counts = {turn: draws[0].count(turn) for turn in set(draws[0])}
     assert len(counts) == 8 and min(counts.values()) > 25  # 50 expected, standard deviation 6.6
     assert not any(turn.mirror for turn in draw_turns(50, mirror=False))
+    anywhere = draw_turns(2000, torch.Generator().manual_seed(1), width=32, whole=False)
+    share = torch.tensor([turn.angle % (2 * math.pi) for turn in anywhere]).histc(16, 0, 2 * math.pi) / 2000
+    assert float((share - 1 / 16).abs().max()) < 0.02  # standard deviation 0.0054
+    assert all(abs(turn.beyond) <= math.pi / 32 for turn in anywhere) and len({turn.beyond for turn in anywhere}) > 1900
     angles = {turn.quarters * 8 + turn.columns for turn in draw_turns(2000, torch.Generator().manual_seed(1), width=32)}
     assert {angle % 32 for angle in angles} == set(range(32))
 

@@ -52,3 +52,27 @@ def test_heights_that_are_none_are_refused(heights):
         constant_heights(heights, 1)
     with pytest.raises(InputError, match="baselines|train_oracle"):
         train_oracle(np.zeros((1, 3, 4, 4), np.float32), heights)
+
+
+@pytest.mark.parametrize(("changes", "message"), [({"steps": 0}, "steps is 0"), ({"batch": 1.5}, "whole"),
+                                                  ({"rate": float("nan")}, "rate is nan"), ({"depth": 0}, "depth is 0"),
+                                                  ({"width": True}, "width is True"), ({"seed": -1}, "seed is -1")],
+                         ids=["steps", "batch", "rate", "depth", "width", "seed"])
+def test_options_of_the_oracle_that_cannot_be(changes, message):
+    with pytest.raises(InputError, match=f"OracleOptions: .*{message}"):
+        OracleOptions(**changes)
+
+
+def test_the_oracle_stays_on_its_device_and_goes_on_with_its_own_checkpoint_alone(tmp_path):
+    tiles, heights = np.zeros((2, 3, 16, 16), np.float32), np.ones((2, 16, 16))
+    options, loop = OracleOptions(steps=1, batch=1, width=4, depth=2), replace(QUIET, checkpoint=tmp_path / "o.ckpt")
+    net, _ = train_oracle(tiles, heights, options, loop, device="auto")
+    assert next(net.parameters()).device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(InputError, match="no device"):
+        train_oracle(tiles, heights, options, QUIET, device="tpu9")
+    with pytest.raises(InputError, match=r"oracle.rate = 0.01, now it is 0.02\."):
+        train_oracle(tiles, heights, replace(options, rate=0.02), loop)
+    with pytest.raises(InputError, match="made for 1 steps, now 2"):
+        train_oracle(tiles, heights, replace(options, steps=2), loop)
+    with pytest.raises(InputError, match="on one device only"):
+        train_oracle(tiles, heights, options, replace(QUIET, devices=2))
