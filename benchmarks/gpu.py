@@ -13,6 +13,7 @@ something is left out with its reason. The scene is made here: a textured ground
 - the mesh room's shading on the device against the CPU
 - density renderer, Triton and the cylinder on the device against torch in float64 on the CPU, and their times for one
   panorama of 128 x 512 rays x 100 samples in 65 x 256 x 256, a thin and a dense volume
+- a training step of the published density model, batch 4, with critics and all losses: its memory
 - the tests marked `cuda`
 
 Ends with a verdict, and exit code 1 where a promise is missed or a check breaks. Without a GPU it says so and does
@@ -32,6 +33,7 @@ from pathlib import Path
 import torch
 from gpu_checks.bench import Bench, LeftOut
 from gpu_checks.density import density_parity, density_times
+from gpu_checks.density_training import density_step
 from gpu_checks.full_scene import full_scene, published_decoder
 from gpu_checks.mesh import mesh_shading
 from gpu_checks.renderer import renderer_parity, renderer_times
@@ -54,7 +56,7 @@ def marked_tests(bench: Bench) -> dict:
 
 CHECKS = {"renderer parity": renderer_parity, "renderer times": renderer_times, "full scene": full_scene,
           "published decoder": published_decoder, "mesh shading": mesh_shading, "density parity": density_parity,
-          "density times": density_times, "marked tests": marked_tests}
+          "density times": density_times, "density step": density_step, "marked tests": marked_tests}
 
 
 def show(name: str, found: dict) -> None:

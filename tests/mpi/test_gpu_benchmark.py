@@ -21,7 +21,7 @@ def test_every_check_runs_dry(project, tmp_path):
     assert record["dry"] and record["device"] == "cpu"
     checks = record["checks"]
     assert list(checks) == ["renderer parity", "renderer times", "full scene", "published decoder", "mesh shading",
-                            "density parity", "density times", "marked tests"]
+                            "density parity", "density times", "density step", "marked tests"]
     assert not [name for name, found in checks.items() if "broke" in found]
     # what wants a GPU says so, and nothing else is left out
     assert [name for name, found in checks.items() if "left out" in found] == ["mesh shading", "marked tests"]
