@@ -17,6 +17,7 @@ from torch import Tensor
 from rsnb.density.augment import draw_turns, turn_headings, turn_offsets, turn_panoramas, turn_tiles
 from rsnb.density.flat_ground import require_whole_sphere
 from rsnb.density.render import ground_in_tile
+from rsnb.density.sky_segment import checked_sky
 from rsnb.density.training_options import TrainingOptions
 from rsnb.density.volume import TileFrame
 from rsnb.errors import InputError
@@ -174,7 +175,9 @@ def check_pairs(pairs: TilePanoramaPairs, extent_m: float) -> None:
                          mend="Build the model with the frame of the pairs")
     if not np.isfinite(pairs.tiles).all() or not np.isfinite(pairs.panoramas).all():
         raise InputError("a picture holds numbers that are not finite", where=_WHERE, mend="Check its file")
-    covered = pairs.sky.all(axis=(1, 2))
-    if covered.any():
-        raise InputError(f"pair {pairs.ids[int(np.argmax(covered))]} is sky everywhere", where=_WHERE,
-                         mend="Leave it out: its mask is wrong, or was saved inverted")
+    try:
+        checked_sky(pairs.sky, pairs.panoramas)
+    except InputError as fault:
+        of = [name for name, covered in zip(pairs.ids, pairs.sky.all(axis=(1, 2)), strict=True) if covered][:3]
+        raise InputError(f"{fault.what}{': pair ' + ', '.join(of) if of else ''}", where=_WHERE,
+                         mend=fault.mend) from fault

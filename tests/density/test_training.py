@@ -312,7 +312,7 @@ def test_validation_between_steps_sees_the_model_as_it_will_be_used_and_changes_
 @pytest.mark.parametrize(("change", "message"), [
     ({"sky": None}, "no sky masks"), ({"camera_height_m": None}, "how high the camera is"),
     ({"panoramas": "narrow"}, "not 2:1"), ({"tile_extent_m": 30.0}, "30.0 m wide, the model's 16.0 m"),
-    ({"sky": "all"}, "is sky everywhere"),
+    ({"sky": "all"}, r"masks are sky all over: pair 1-\d, 1-\d, 1-\d. Turn"),
     ({"tiles": "nan"}, "not finite")], ids=["no sky", "no height", "shape", "extent", "all sky", "nan"])
 def test_pairs_that_cannot_teach_are_refused(worlds, change, message):
     pairs = worlds[0][0].subset(np.arange(3))
