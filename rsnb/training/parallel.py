@@ -182,21 +182,23 @@ def launched(replica: Callable, devices: int, device: torch.device, options: Any
         save_state(folder / "state.ckpt")
         port = free_port()
         others = _start(place, devices, port, device.type)
-        patience = 0.0
+        done = False
         try:
             if device.type == "cpu":
                 torch.set_num_threads(max(threads // devices, 1))
             _wait_until_ready(folder, others)
             with in_team(connect(0, devices, port, device.type)) as members:
                 yield members
-            patience = 10.0
+            done = True
         except (AnotherFailed, RuntimeError) as error:
             reason = _reason(folder, others)
             if reason is None:
                 raise
             raise reason from error
         finally:
-            _end(others, patience)
+            if done:
+                disconnect()  # all leave together; after a failure nobody may be waited for
+            _end(others, 10.0 if done else 0.0)
             disconnect()
             torch.set_num_threads(threads)
             for name, value in kept.items():

@@ -52,7 +52,7 @@ class Task:
             index = index[team().share(len(index))]
             if number == self.fails_at and team().rank == 1:
                 raise InputError(f"row {index[0]} is torn", where="x", mend="Mend it")
-            x = torch.from_numpy(self.x[index])
+            x = torch.from_numpy(self.x[index]).to(device)
             error = model(x)[:, 0] - x.square().sum(1)
             terms = {"loss": error.square().mean(), "rows": torch.tensor(float(len(index)))}
             return terms | ({"late": error.abs().mean()} if number >= 4 else {})
@@ -79,7 +79,7 @@ def test_two_processes_train_as_one_with_the_same_batches(task, tmp_path):
     step, alone = replica("cpu")
     one = train(step, alone, LOOP)
     step, shared = replica("cpu")
-    seen, kept = [], LoopOptions(8, tmp_path / "run.ckpt", 4, description="", devices=2)
+    seen, kept = [], LoopOptions(8, tmp_path / "run.ckpt", 4, description="", seconds=3600.0, devices=2)
     threads, rng = torch.get_num_threads(), torch.get_rng_state()
     two = train(step, shared, kept, lambda done, terms, seconds: seen.append((os.getpid(), done)), replica)
     for a, b in zip(alone.model.parameters(), shared.model.parameters(), strict=True):
@@ -96,6 +96,17 @@ def test_two_processes_train_as_one_with_the_same_batches(task, tmp_path):
     assert state["step"] == 8 and all(torch.equal(v, shared.model.state_dict()[k]) for k, v in state["model"].items())
     step, again = replica("cpu")
     assert train(step, again, LoopOptions(8, tmp_path / "run.ckpt", description="")).terms == two.terms
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there are no two GPUs")
+def test_two_gpus_train_as_one(task):
+    replica, models = task(np.repeat(ROWS, 2, axis=0)), []
+    for devices in (1, 2):
+        step, trained = replica("cuda")
+        train(step, trained, LoopOptions(8, description="", devices=devices), replica=replica)
+        models.append(torch.cat([p.flatten() for p in trained.model.parameters()]))
+    assert models[1].is_cuda and torch.allclose(*models, atol=1e-4)
 
 
 def test_what_fails_in_another_process_is_told_by_this_one(task):
