@@ -11,7 +11,7 @@ from rsnb.lazy import lazy_names
 
 _NAMES = {
     "volume": "TileFrame DensityVolume Rendered RenderOptions",
-    "render": "march render_panorama render_view ground_in_tile",
+    "render": "march render_panorama render_view ground_in_tile exit_heights",
     "net": "DensityNet DensityNetOptions",
     "refine": "RefineNet RefineNetOptions",
     "illumination": "IlluminationEncoder IlluminationOptions Illumination interpolate_styles",

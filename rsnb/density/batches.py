@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rsnb.density.augment import draw_turns, turn_headings, turn_offsets, turn_panoramas, turn_tiles
 from rsnb.density.flat_ground import require_whole_sphere
-from rsnb.density.render import ground_in_tile
+from rsnb.density.render import exit_heights, ground_in_tile
 from rsnb.density.sky_segment import checked_sky
 from rsnb.density.training_options import TrainingOptions
 from rsnb.density.volume import TileFrame
@@ -76,6 +76,12 @@ class Batch:
         """[B, H, W] bool: rays that see no ground beyond the tile, nor beyond what it showed before it was turned."""
         inside = ground_in_tile(frame, self.camera, self.position, self.heading).to(self.sky.device)
         return inside if self.known is None else inside & self.known
+
+    def answerable(self, frame: TileFrame, beyond_m: float) -> Tensor:
+        """[B, H, W] bool: sky, and solid rays that do not leave the tile above ground but below `beyond_m`, where what
+        stands beyond the tile may be what is seen."""
+        leaves = exit_heights(frame, self.camera, self.position, self.heading).to(self.sky.device)
+        return self.sky | (leaves <= 0) | (leaves >= beyond_m)
 
 
 class Batches:

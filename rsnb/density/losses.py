@@ -19,6 +19,8 @@ from torch import Tensor
 
 from rsnb.errors import InputError
 
+SOLID = 1e-5  # share of light that may pass what counts as opaque whatever the margin
+
 
 @dataclass(frozen=True)
 class LossWeights:
@@ -110,7 +112,8 @@ def l2_loss(image: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor
     return masked_mean(((image - target) ** 2).mean(dim=1), mask)
 
 
-def opacity_loss(opacity: Tensor, sky: Tensor, how: Literal["l1", "bce"] = "l1", mask: Tensor | None = None) -> Tensor:
+def opacity_loss(opacity: Tensor, sky: Tensor, how: Literal["l1", "bce"] = "l1", mask: Tensor | None = None,
+                 margin: float = 1.0) -> Tensor:
     """How far rendered opacity is from 0 at the sky and from 1 elsewhere.
 
     Args:
@@ -119,11 +122,20 @@ def opacity_loss(opacity: Tensor, sky: Tensor, how: Literal["l1", "bce"] = "l1",
         how: "l1" as published, or "bce", binary cross-entropy with opacities kept 1e-4 from both ends.
         mask: [B, H, W], the rays that count; None = all, as published. Rays below the horizon that leave the tile
             before they meet the ground would ask for a wall on its border (`ground_in_tile`).
+        margin: what is solid shall be opaque with this share of its optical depth already (ours); 1 = plain. Without,
+            a house ten metres deep is opaque as thin fog, and nothing makes it denser.
 
     Raises:
-        InputError: another `how`.
+        InputError: another `how`, or a margin outside 0..1.
     """
+    if not 0 < margin <= 1:
+        raise InputError(f"margin is {margin!r}", where="opacity_loss", mend="Give a share above 0, at most 1")
     target = 1 - sky.to(opacity.dtype)
+    if margin < 1:
+        passed = 1 - opacity
+        # what passes nearly nothing is solid enough; a root has no finite slope at 0
+        thinned = torch.where(passed > SOLID, 1 - passed.clamp(min=SOLID) ** margin, opacity)
+        opacity = torch.where(sky.bool(), opacity, thinned)
     if how == "l1":
         return masked_mean((opacity - target).abs(), mask)
     if how != "bce":

@@ -28,7 +28,8 @@ _SIZES = {
 }
 MOST_HALVINGS, MOST_CHANNELS = 12, 16384  # the published network has 4, and 512
 MOST_DENSITY = 1e6  # of the heads, in their unit: a hair of it is opaque, and no logit makes infinity of it
-_FIRST_LOGIT = -1.0  # a fresh volume keeps 0.27 of each slice in the next one
+_FIRST_LOGIT = -2.0  # of the lowest slice: a fresh volume of the falling profile holds 0.12 of most_density there
+_FIRST_DROP = -1.0  # before its softplus: each slice above lowers the logit by 0.31
 _HEAD_SPREAD = 0.1  # of the first logits, against a plain layer's: a fresh volume is nearly even
 
 
@@ -47,9 +48,9 @@ class DensityNetOptions:
             has an opacity of 0.18.
         gain: factor before the softplus: the way from nearly empty to opaque is long, and an optimiser that takes
             steps of one size walks it that many times faster. 1 = plain.
-        profile: "free" = every voxel for itself, as published; "falling" = density never grows upwards: each slice
-            keeps a share of the one below, and the lowest one of `most_density`. Things stand on the ground, and are
-            solid (ours; under a crown of leaves it is wrong).
+        profile: "free" = every voxel for itself, as published; "falling" = density never grows upwards: it is
+            `most_density` times the sigmoid of a logit that each slice lowers further. Things stand on the ground, and
+            are solid up to where they end (ours; under a crown of leaves it is wrong).
         most_density: of "falling", 1 / m; `head`, `initial_density` and `unit_m` do not matter there.
         unit_m: metres in which the head counts: density = head / unit_m. Half the tile's side for the published
             numbers (15 m CVACT, 27.5 m CVUSA); the height of a slice makes 1 an optical depth of 1 a slice.
@@ -69,7 +70,7 @@ class DensityNetOptions:
     gain: float = 10.0
     unit_m: float = 1.0
     profile: Literal["free", "falling"] = "free"
-    most_density: float = 1.5
+    most_density: float = 4.0
 
     def __post_init__(self):
         if self.kind not in ("unet", "published") or self.head not in ("softplus", "relu"):
@@ -119,7 +120,8 @@ class DensityNet(nn.Module):
         if options.profile == "falling":
             with torch.no_grad():
                 last.weight.mul_(_HEAD_SPREAD)
-                last.bias.fill_(_FIRST_LOGIT / options.gain)
+                last.bias.fill_(_FIRST_DROP / options.gain)
+                last.bias[0] = _FIRST_LOGIT / options.gain
         elif options.head == "softplus":
             with torch.no_grad():
                 last.weight.mul_(_HEAD_SPREAD / options.gain)
@@ -142,7 +144,9 @@ class DensityNet(nn.Module):
                              mend=f"Train with tiles of at least {cell + 1} pixels, or with a batch of 2 or more")
         x = self.trunk(tile if options.kind == "published" else 2 * tile - 1)
         if options.profile == "falling":
-            return options.most_density * torch.sigmoid(options.gain * x).cumprod(dim=1)
+            logits = (options.gain * x).clamp(-MOST_DENSITY, MOST_DENSITY)
+            lowest, drops = logits[:, :1], F.softplus(logits[:, 1:])
+            return options.most_density * torch.sigmoid(torch.cat([lowest, lowest - drops.cumsum(dim=1)], dim=1))
         x = F.relu(x) if options.head == "relu" else F.softplus(options.gain * x)
         return x.clamp(max=MOST_DENSITY) / options.unit_m
 

@@ -148,6 +148,27 @@ def ground_in_tile(frame: TileFrame, camera: PanoramaCamera, position, heading=0
     return (slope <= 0) | ((east.abs() <= frame.half_m) & (north.abs() <= frame.half_m))
 
 
+def exit_heights(frame: TileFrame, camera: PanoramaCamera, position, heading=0.0) -> Tensor:
+    """Heights above the ground at which rays pass over the border of the tile on their way out.
+
+    Args:
+        frame: of the tile.
+        camera, position, heading: as in `render_panorama`; B is what position or heading say.
+
+    Returns:
+        [B, H, W] metres; 0 or less of a ray that meets the ground inside. A ray that never is over the tile has the
+        camera's height.
+    """
+    count = max(len(part) if part.ndim else 1 for part in (as_tensor(heading), as_tensor(position)[..., 0]))
+    level = _level(camera, _positions(position, count, "exit_heights"), _headings(heading, count))
+    ways = torch.stack([level.bearings.sin(), level.bearings.cos()], dim=1)
+    ways = torch.where(ways.abs() < 1e-12, 1e-12, ways)  # else 0 / 0 on the border
+    far, near = ((side * ways.sign() * frame.half_m - level.positions[:, :2, None]) / ways for side in (1, -1))
+    out, enters = far.amin(dim=1), near.amax(dim=1).clamp(min=0)
+    out = torch.where(out > enters, out, 0.0)
+    return level.positions[:, 2, None, None] + torch.tan(level.elevations)[:, None] * out[:, None]
+
+
 def _render_level(volume: DensityVolume, level: _Level, options: RenderOptions) -> Rendered:
     steps = Steps.of(options, farthest_corner(volume, level.positions))
     level = _Level(*(part.to(volume.sigma.device) for part in level))

@@ -165,9 +165,12 @@ class _Training:
         mask = None
         if self.options.border_mask or batch.known is not None:
             mask = batch.ground_inside(volume.frame)[:, first:last]
+        if self.options.beyond_m:
+            asked = batch.answerable(volume.frame, self.options.beyond_m)[:, first:last]
+            mask = asked if mask is None else mask & asked
         terms = {}
         if weights.opacity:
-            terms["opacity"] = opacity_loss(rendered.opacity, sky, self.options.opacity_form, mask)
+            terms["opacity"] = opacity_loss(rendered.opacity, sky, self.options.opacity_form, mask, self.options.margin)
         if weights.colour:
             solid = ~sky if mask is None else ~sky & mask
             terms["colour"] = gain_matched_l1(rendered.rgb, batch.panorama[:, :, first:last], solid)

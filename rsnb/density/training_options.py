@@ -14,7 +14,7 @@ from rsnb.errors import InputError
 _RANGES = {"steps": (1, 10**9), "batch": (1, 10**6), "picture_after": (0, 10**9), "seed": (0, 2**63 - 1),
            "rate": (1e-12, 1e3), "critic_rate": (1e-12, 1e3), "eps": (1e-16, 1.0), "critic_eps": (1e-16, 1.0),
            "tile_light": (0.0, 1.0), "emptiness": (0.0, 1e6), "clip": (1e-12, 1e12), "decay_epochs": (1, 10**6),
-           "decay": (1.0, 1e6)}
+           "decay": (1.0, 1e6), "beyond_m": (0.0, 1e6), "margin": (1e-6, 1.0)}
 _OPTIONAL = ("critic_rate", "critic_eps", "clip")
 _CHOICES = {"schedule": ("one_cycle", "steps", "constant"), "order": ("drawn", "epochs"),
             "opacity_form": ("l1", "bce"), "turns": ("none", "quarter", "any")}
@@ -48,6 +48,10 @@ class TrainingOptions:
             heart.
         border_mask: leave out rays below the horizon that leave the tile before they meet the ground. With
             ground="plane" their opacity is 1 by itself, so that only the colours change.
+        beyond_m: solid rays that leave the tile lower than this, metres, are asked neither for opacity nor for colour:
+            what hides the sky there may stand beyond the tile, and would be built as fog inside. 0 = all are asked, as
+            published.
+        margin: of `opacity_loss`: the share of the density with which solid rays shall be opaque already; 1 = plain.
         critics: None = no critics, and then the weights of gan and feature_matching must be 0.
         trunk, trunk_file: of the perceptual term.
         emptiness: weight of the mean opacity of voxels (ours): what no ray speaks for is air.
@@ -77,6 +81,8 @@ class TrainingOptions:
     turns: Literal["none", "quarter", "any"] | bool = "none"
     tile_light: float = 0.0
     border_mask: bool = False
+    beyond_m: float = 7.0
+    margin: float = 0.1
     critics: CriticsOptions | None = None
     trunk: str = "vgg16"
     trunk_file: str | None = None
@@ -107,7 +113,7 @@ class TrainingOptions:
         """
         plain = {"steps": 30 * 1657, "batch": 16, "rate": 5e-5, "schedule": "steps", "order": "epochs",
                  "betas": (0.0, 0.999), "eps": 1e-7, "critic_eps": 1e-8, "weights": LossWeights(),
-                 "opacity_form": "l1", "clip": None, "seed": 6004,
+                 "opacity_form": "l1", "clip": None, "seed": 6004, "beyond_m": 0.0, "margin": 1.0,
                  "critics": CriticsOptions(same_views=False, assume_sphere=True),
                  "lowest": -math.pi / 2, "highest": math.pi / 2}
         return cls(**(plain | changes))

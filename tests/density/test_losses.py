@@ -89,6 +89,21 @@ def test_opacity_bce_is_finite_and_pulls_where_a_ray_is_wrong_for_sure():
     assert float(opacity.grad[0, 0, 0]) < -1000 and float(opacity.grad[0, 0, 1]) > 1000
 
 
+def test_with_a_margin_solid_rays_are_opaque_only_when_much_denser_fog_would_be():
+    # optical depth 3 is opacity 0.9502; a tenth of it 0.2592. Sky is judged as it is
+    opacity = 1 - torch.exp(-torch.tensor([[[3.0, 12.0, 3.0]]]))
+    opacity.requires_grad_()
+    sky = torch.tensor([[[False, False, True]]])
+    loss = opacity_loss(opacity, sky, "l1", margin=0.1)
+    # 12 lets less than 1e-5 pass, and is solid enough
+    assert loss.item() == pytest.approx((math.exp(-0.3) + 0.0 + 1 - math.exp(-3)) / 3, abs=1e-5)
+    loss.backward()
+    # d exp(-0.1 t) / d o = -0.1 exp(-0.1 t) exp(t) of t = 3
+    assert opacity.grad[0, 0].tolist() == pytest.approx([-0.1 * math.exp(2.7) / 3, -1 / 3, 1 / 3], rel=1e-4)
+    with pytest.raises(InputError, match="margin"):
+        opacity_loss(opacity, sky, margin=0.0)
+
+
 def test_gain_matched_l1_forgives_a_gain_and_nothing_else():
     torch.manual_seed(0)
     rendered = torch.rand(2, 3, 8, 16, dtype=torch.float64)

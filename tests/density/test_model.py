@@ -102,7 +102,7 @@ def test_falling_density_never_grows_upwards():
     with torch.no_grad():
         net.trunk.last.weight.mul_(30)
         sigma = net(tiles())
-    assert (sigma[:, 1:] <= sigma[:, :-1]).all() and 0 < sigma.min() and sigma.max() <= 2.0
+    assert (sigma[:, 1:] <= sigma[:, :-1]).all() and sigma.min() >= 0 and 1.9 < sigma.max() <= 2.0
     assert sigma[:, 0].std() > 0.05
     with pytest.raises(InputError, match="falling"):
         DensityNetOptions(profile="rising")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rsnb.density import render
-from rsnb.density.render import ground_in_tile, march, render_panorama, render_view
+from rsnb.density.render import exit_heights, ground_in_tile, march, render_panorama, render_view
 from rsnb.density.volume import DensityVolume, RenderOptions, TileFrame
 from rsnb.errors import InputError
 from rsnb.geometry import NadirCamera, PanoramaCamera, PinholeCamera
@@ -197,6 +197,23 @@ def test_ground_in_the_tile():
     assert two[1, 45:, 17].tolist() == [False] * 22 + [True] * 23  # 2 m / cos 5 away: 44.9 degrees; row 67 dips 45
     headed = ground_in_tile(FRAME, camera, [0, 14.0, 2.0], np.pi)
     assert headed[0, 45:, 17].tolist() == two[1, 45:, 35].tolist()
+
+
+def test_where_rays_leave_the_tile():
+    """Tile of 32 m: the border is 16 m / max(|sin|, |cos|) of the bearing away, the ray there at z + that tan e."""
+    camera = PanoramaCamera(4, 90)  # columns to the south-west, north-west, north-east, south-east
+    rise = np.radians(89.0 - 2 * np.arange(90))
+    centre = exit_heights(FRAME, camera, [0, 0, 2.0]).numpy()
+    np.testing.assert_allclose(centre[0], (2 + 16 * np.sqrt(2) * np.tan(rise))[:, None].repeat(4, 1), rtol=1e-9)
+    # headed by 45 degrees columns look west, north, east and south, of a camera 4 m east and 6 m north of the middle
+    off = exit_heights(FRAME, camera, [[4.0, 6.0, 2.0]], np.radians(45.0)).numpy()
+    np.testing.assert_allclose(off[0], 2 + np.tan(rise)[:, None] * np.array([20.0, 10.0, 12.0, 22.0]), rtol=1e-6)
+    # 4 m west of the tile: the view to the east crosses it, 36 m to the far side; the others never are over it
+    outside = exit_heights(FRAME, camera, [[-20.0, 0.0, 2.0]], np.radians(45.0)).numpy()
+    np.testing.assert_allclose(outside[0], 2 + np.tan(rise)[:, None] * np.array([0.0, 0.0, 36.0, 0.0]), rtol=1e-6)
+    # on the ground inside is what `ground_in_tile` says
+    inside = ground_in_tile(FRAME, camera, [0, 0, 2.0])[0].numpy()
+    assert np.array_equal(inside[45:], centre[0, 45:] <= 0)
 
 
 def test_the_default_length_leaves_no_volume_out():

@@ -55,7 +55,8 @@ def model(**changes) -> SatDensity:
 
 
 def geometry(**changes) -> TrainingOptions:
-    plain = {"steps": 80, "batch": 8, "weights": LossWeights.ours(gravity=0.0, solidity=0.0, l1=0.0)}
+    # nothing stands beyond these tiles
+    plain = {"steps": 80, "batch": 8, "weights": LossWeights.ours(gravity=0.0, solidity=0.0, l1=0.0), "beyond_m": 0.0}
     return TrainingOptions(**(plain | changes))
 
 
@@ -244,7 +245,7 @@ class TrueVolume(torch.nn.Module):
 def opacity_term(pairs, density, ground="plane", **changes) -> float:
     one = model(refine=None, ground=ground, render=RenderOptions(48))
     one.density = density
-    options = geometry(**({"steps": 1, "batch": len(pairs), "opacity_form": "l1"} | changes))
+    options = geometry(**({"steps": 1, "batch": len(pairs), "opacity_form": "l1", "margin": 1.0} | changes))
     return train_pairs(one, pairs, options, QUIET).terms["opacity"][0]
 
 
@@ -261,6 +262,25 @@ def test_worlds_turned_by_any_angle_still_fit(worlds):
     wrong = replace(pairs, sky=np.roll(pairs.sky, 8, axis=2))
     right, spoilt = (opacity_term(each, TrueVolume(), turns="any") for each in (pairs, wrong))
     assert right < 0.03 and spoilt > 0.05
+
+
+def test_what_may_stand_beyond_the_tile_is_not_asked_of_it(worlds):
+    # nothing there at all, so that every ray that is asked and no sky errs by 1; the tile's border is 8 m / max(|sin|,
+    # |cos|) away, so a ray that rises by e passes it at 2 m + that tan e, and counts where this is 4 m or more
+    pairs = worlds[0][0].subset(np.arange(4))
+
+    class Nothing(TrueVolume):
+        def forward(self, tile):
+            return self.size * torch.zeros(len(tile), 2, *tile.shape[-2:])
+
+    rise = (8 - np.arange(16) - 0.5) / 16 * np.pi
+    bearing = ((np.arange(32) + 0.5) / 32 - 0.5) * 2 * np.pi
+    passes = 2 + np.tan(rise)[:, None] * 8 / np.maximum(np.abs(np.sin(bearing)), np.abs(np.cos(bearing)))
+    asked = (passes <= 0) | (passes >= 4) | pairs.sky
+    every = {"lowest": -math.pi / 2, "highest": math.pi / 2, "ground": "none"}
+    found = opacity_term(pairs, Nothing(), beyond_m=4.0, **every)
+    assert found == pytest.approx((~pairs.sky & asked).sum() / asked.sum(), abs=1e-5)
+    assert found < opacity_term(pairs, Nothing(), **every) - 0.02
 
 
 def test_rays_that_leave_the_tile_before_the_ground_can_be_left_out(worlds):
