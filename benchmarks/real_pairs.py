@@ -3,7 +3,7 @@
     python benchmarks/real_pairs.py ROOT --out DIR [--format auto] [--steps 300] [--recipe ours] [--tile-extent 57]
 
 Reads any known format (CVACT, CVUSA, Sat2Density's demonstration cases), and looks: what the audit finds; whether the
-panoramas' middle row is the horizon; how high the camera stood, in tile pixels, and what that makes of a tile, in
+panoramas' middle row can be the horizon; how high the camera stood, in tile pixels, and what that makes of a tile, in
 metres; whether the headings are right; how well the sky is found without a mask; how skies differ. With --steps, a
 model is trained on these very pairs and shown on them, before and after. That is overfitting, and says one thing only:
 that pictures, masks, headings and scale fit together so well that a volume can explain them.
@@ -23,8 +23,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL.Image import Resampling
 
 from rsnb.data import PairIndex, audit_dataset, read_pairs
+from rsnb.data.crossview.pair_pictures import open_picture
 from rsnb.density import (
     CalibrationOptions,
     CameraHeight,
@@ -58,9 +60,9 @@ from rsnb.viewers.colours import depth_colours, map_colours
 
 AUDIT_NAMES = {"Sat2Density cases": "demo_cases", "CVUSA": "cvusa", "CVACT": "cvact"}
 LOOK_COLUMNS, TRAIN_COLUMNS = 512, 256  # of the panoramas; their rows make pixels as high as wide
-TILE_PX, TRAIN_TILE_PX = 256, 128
+MOST_TILE_PX, TRAIN_TILE_PX = 512, 128
 MULTIPLE = 8  # rows that a network of three halvings can take
-MIDDLES = np.radians(np.arange(-8.0, 9.0, 1.0))  # elevations of the middle row that are tried
+MIDDLES = (0.0, 2.0, 4.0, 6.0, 8.0)  # degrees, tried where the panoramas are bands
 GAP = 4
 
 
@@ -72,10 +74,11 @@ def main(arguments: list[str] | None = None) -> int:
         report = {"set": index.name, "pairs": len(index), "audit": audited(index, given.root),
                   "left out": {why: list(ids) for why, ids in index.drops.items()}, "notes": list(index.notes)}
         index = index.subset(np.flatnonzero(index.present)[:given.most])
-        pairs = index.load(None, TILE_PX, sphere_size(index, LOOK_COLUMNS), sky=index.sky_paths is not None)
-        height, middle = camera_height(pairs)
+        pairs = index.load(None, tile_px(index), sphere_size(index, LOOK_COLUMNS), sky=index.sky_paths is not None)
+        middle = math.radians(given.middle)
+        height = calibrate_camera_height(pairs, CalibrationOptions(middle=middle))
         extent = given.tile_extent or pairs.tile_extent_m or height.tile_extent_m(given.camera_height)
-        report["camera"] = about_camera(height, middle, extent)
+        report["camera"] = about_camera(height, middles(pairs), middle, extent)
         report["headings"] = headings(pairs, height.pixels, middle)
         found = segment_sky(pairs.panoramas, pairs.vertical_fov).numpy()
         report["sky"] = about_sky(index, pairs, found, given.sky_label)
@@ -99,13 +102,15 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--most", type=int, default=24, help="look at the first so many pairs")
     parser.add_argument("--tile-extent", type=float, help="side of a tile, metres; else from the camera's height")
     parser.add_argument("--camera-height", type=float, default=2.75, help="metres above the ground")
+    parser.add_argument("--middle", type=float, default=0.0,
+                        help="elevation of the panoramas' middle row, degrees (CVUSA: about 4)")
     parser.add_argument("--sky-label", type=int, help="class of the label pictures that means sky, above the horizon")
     parser.add_argument("--steps", type=int, default=0, help="train so many steps on these pairs")
     parser.add_argument("--recipe", choices=("ours", "published"), default="ours",
                         help="published: its losses with AlexNet's features and without critics")
     parser.add_argument("--ceiling", type=float, default=16.0, help="of the volume, metres")
     parser.add_argument("--size", default="small", help="of the networks")
-    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--batch", type=int, default=3)
     return parser.parse_args(arguments)
 
 
@@ -121,22 +126,29 @@ def audited(index: PairIndex, root: Path) -> dict:
             "findings": [f"{f.kind}: {f.path}: {f.text}" for f in audit.findings]}
 
 
-def camera_height(pairs: TilePanoramaPairs) -> tuple[CameraHeight, float]:
-    """The height that fits best, and the elevation of the panoramas' middle row with which it does, radians."""
-    whole = pairs.vertical_fov > math.pi - 1e-6
-    coarse = CalibrationOptions(lowest=0.01, highest=0.16, steps=15, draws=1)
-    middle = 0.0 if whole else max(MIDDLES, key=lambda m: calibrate_camera_height(
-        pairs, replace(coarse, middle=float(m))).correlation)
-    return calibrate_camera_height(pairs, CalibrationOptions(middle=float(middle))), float(middle)
+def tile_px(index: PairIndex) -> int:
+    """As the first tile is on disk, at most `MOST_TILE_PX`."""
+    return min(open_picture(index.tile_paths[0]).width, MOST_TILE_PX)
 
 
-def about_camera(height: CameraHeight, middle: float, extent_m: float) -> dict:
+def middles(pairs: TilePanoramaPairs) -> dict[str, list[float]]:
+    """{elevation of the middle row: camera height in tile pixels, correlation} of bands. The two can hardly be told
+    apart: a horizon that lies lower and a lower camera make nearly the same picture."""
+    if pairs.vertical_fov > math.pi - 1e-6:
+        return {}
+    tried = {m: calibrate_camera_height(pairs, CalibrationOptions(steps=21, draws=1, middle=math.radians(m)))
+             for m in MIDDLES}
+    return {f"{m:+.0f}": [c.pixels, c.correlation] for m, c in tried.items()}
+
+
+def about_camera(height: CameraHeight, tried: dict, middle: float, extent_m: float) -> dict:
     return {"pixels": height.pixels, "of": height.tile_px, "interval": height.interval, "at an edge": height.at_edge,
             "correlation": height.correlation, "at 2 m / 30 m": float(np.interp(
                 2 / 30 * height.tile_px, height.heights, height.curves.mean(axis=0))),
             "per pair": dict(zip(height.ids, height.per_pair().tolist(), strict=True)),
-            "duplicates": list(height.duplicates), "middle row, degrees": math.degrees(middle),
-            "tile, metres": extent_m, "camera, metres": height.metres(extent_m)}
+            "duplicates": list(height.duplicates), "middle rows tried": tried,
+            "middle row, degrees": math.degrees(middle), "tile, metres": extent_m,
+            "camera, metres": height.metres(extent_m)}
 
 
 def headings(pairs: TilePanoramaPairs, camera_px: float, middle: float) -> list[dict]:
@@ -166,12 +178,10 @@ def about_sky(index: PairIndex, pairs: TilePanoramaPairs, found: np.ndarray, lab
 def labelled(index: PairIndex, found: np.ndarray, label: int):
     """(found, class is `label`) above the middle row of each panorama with a class picture; below it the class of sky
     is that of everything else in the sets that are known."""
-    from PIL import Image
-
     rows, columns = found.shape[1:]
     for mask, path in zip(found, index.label_paths, strict=True):
         if path is not None:
-            classes = np.asarray(Image.open(path).resize((columns, rows), Image.Resampling.NEAREST))
+            classes = np.asarray(open_picture(path).resize((columns, rows), Resampling.NEAREST))
             yield mask[:rows // 2], classes[:rows // 2] == label
 
 
@@ -194,10 +204,11 @@ def sheet_of_pairs(pairs: TilePanoramaPairs, camera_px: float, middle: float, fo
 def trained(index: PairIndex, given: argparse.Namespace, frame: TileFrame, camera_m: float) -> dict:
     """A training on the pairs themselves, and what became of them."""
     index = replace(index, tile_extent_m=frame.extent_m, camera_height_m=camera_m)
-    pairs = index.sized(TRAIN_TILE_PX, sphere_size(index, TRAIN_COLUMNS), find_sky=lambda panoramas, fov: segment_sky(
-        panoramas, fov).numpy()).load()
+    source = index.sized(TRAIN_TILE_PX, sphere_size(index, TRAIN_COLUMNS),
+                         find_sky=lambda panoramas, fov: segment_sky(panoramas, fov).numpy())
+    pairs = with_horizon_in_the_middle(source.load(), math.radians(given.middle))
     torch.manual_seed(0)
-    model = SatDensity(ModelOptions.of_size(given.size, frame, samples=64))
+    model = SatDensity(ModelOptions.of_size(given.size, frame, samples=48))
     before = seen_by(model, pairs)
     began = time.perf_counter()
     history = train_pairs(model, pairs, recipe(given), LoopOptions(given.steps, description="training"))
@@ -213,6 +224,17 @@ def trained(index: PairIndex, given: argparse.Namespace, frame: TileFrame, camer
             "PSNR of the mean panorama": scores(mean, pairs),
             "opacity IoU before": opacity_ious(before, pairs), "opacity IoU after": opacity_ious(after, pairs),
             "heights after, metres": [[float(np.percentile(h, q)) for q in (50, 95)] for h in after["height"]]}
+
+
+def with_horizon_in_the_middle(pairs: TilePanoramaPairs, middle: float) -> TilePanoramaPairs:
+    """Without the rows that bands have more of above the horizon than below it, or below than above."""
+    rows = pairs.panoramas.shape[-2]
+    extra = 2 * round(middle / pairs.vertical_fov * rows)
+    trim = (rows - abs(extra)) % MULTIPLE // 2
+    kept = slice(max(extra, 0) + trim, rows + min(extra, 0) - trim)
+    left = len(range(rows)[kept])
+    return replace(pairs, panoramas=pairs.panoramas[:, :, kept], sky=pairs.sky[:, kept],
+                   vertical_fov=pairs.vertical_fov * left / rows)
 
 
 def recipe(given: argparse.Namespace) -> TrainingOptions:
@@ -298,7 +320,8 @@ def as_markdown(report: dict) -> str:
         ("camera height", f"{camera['pixels']:.2f} px of {camera['of']} ({low:.2f} to {high:.2f}), correlation "
                           f"{camera['correlation']:.3f}, at 2 m / 30 m {camera['at 2 m / 30 m']:.3f}"
                           + (", AT THE EDGE of what was tried" if camera["at an edge"] else "")),
-        ("middle row", f"{camera['middle row, degrees']:+.0f} degrees"),
+        ("middle row", f"{camera['middle row, degrees']:+.0f} degrees; " + (", ".join(
+            f"{m}: {px:.2f} px ({c:.3f})" for m, (px, c) in camera["middle rows tried"].items()) or "a whole sphere")),
         ("scale used", f"tile {camera['tile, metres']:.1f} m, camera {camera['camera, metres']:.2f} m"),
         ("headings", f"{verdicts} (shift in degrees, second peak over first)"),
         ("sky", f"masks {sky['masks']}, share {min(sky['share']):.2f} to {max(sky['share']):.2f}; {iou}"),
