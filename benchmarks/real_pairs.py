@@ -204,8 +204,7 @@ def sheet_of_pairs(pairs: TilePanoramaPairs, camera_px: float, middle: float, fo
 def trained(index: PairIndex, given: argparse.Namespace, frame: TileFrame, camera_m: float) -> dict:
     """A training on the pairs themselves, and what became of them."""
     index = replace(index, tile_extent_m=frame.extent_m, camera_height_m=camera_m)
-    source = index.sized(TRAIN_TILE_PX, sphere_size(index, TRAIN_COLUMNS),
-                         find_sky=lambda panoramas, fov: segment_sky(panoramas, fov).numpy())
+    source = index.sized(TRAIN_TILE_PX, sphere_size(index, TRAIN_COLUMNS), find_sky=segment_sky)
     pairs = with_horizon_in_the_middle(source.load(), math.radians(given.middle))
     torch.manual_seed(0)
     model = SatDensity(ModelOptions.of_size(given.size, frame, samples=48))
@@ -239,7 +238,9 @@ def with_horizon_in_the_middle(pairs: TilePanoramaPairs, middle: float) -> TileP
 
 def recipe(given: argparse.Namespace) -> TrainingOptions:
     if given.recipe == "ours":
-        return TrainingOptions(steps=given.steps, batch=given.batch, rate=5e-3, picture_after=given.steps // 4)
+        weights = LossWeights.ours(gravity=0.0, solidity=0.0)
+        return TrainingOptions(steps=given.steps, batch=given.batch, rate=4e-3, weights=weights, emptiness=0.3,
+                               picture_after=given.steps // 3)
     weights = LossWeights(gan=0.0, feature_matching=0.0)
     # the published rate of 5e-5 is for 50,000 steps of 16 pairs
     return TrainingOptions.published(steps=given.steps, batch=given.batch, rate=1e-3, weights=weights, critics=None,
