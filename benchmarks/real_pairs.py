@@ -1,6 +1,6 @@
 """What rsnb finds in pairs of satellite tile and street panorama of your own, before and after a short training.
 
-    python benchmarks/real_pairs.py ROOT --out DIR [--format auto] [--steps 300] [--recipe ours] [--tile-extent 57]
+    python benchmarks/real_pairs.py ROOT [--out DIR] [--format auto] [--steps 300] [--recipe ours] [--tile-extent 57]
 
 Reads any known format (CVACT, CVUSA, Sat2Density's demonstration cases), and looks: what the audit finds; whether the
 panoramas' middle row can be the horizon; how high the camera stood, in tile pixels, and what that makes of a tile, in
@@ -68,6 +68,9 @@ GAP = 4
 
 def main(arguments: list[str] | None = None) -> int:
     given = parsed(arguments)
+    if given.root is None:  # `make bench` runs every script without arguments
+        print("no pairs are named, so nothing was looked at: python benchmarks/real_pairs.py ROOT --out DIR")
+        return 0
     given.out.mkdir(parents=True, exist_ok=True)
     try:
         index = read_pairs(given.root, given.format)
@@ -96,8 +99,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("root", type=Path, help="folder of the pairs")
-    parser.add_argument("--out", type=Path, required=True, help="folder for report and pictures")
+    parser.add_argument("root", type=Path, nargs="?", help="folder of the pairs")
+    parser.add_argument("--out", type=Path, default=Path("runs/real_pairs"), help="folder for report and pictures")
     parser.add_argument("--format", default="auto", help="auto, cvact, cvusa or demo_cases")
     parser.add_argument("--most", type=int, default=24, help="look at the first so many pairs")
     parser.add_argument("--tile-extent", type=float, help="side of a tile, metres; else from the camera's height")
