@@ -81,7 +81,7 @@ class TrainingOptions:
     turns: Literal["none", "quarter", "any"] | bool = "none"
     tile_light: float = 0.0
     border_mask: bool = False
-    beyond_m: float = 7.0
+    beyond_m: float = 6.0
     margin: float = 0.1
     critics: CriticsOptions | None = None
     trunk: str = "vgg16"
