@@ -59,10 +59,11 @@ def stack(rows: list[list[np.ndarray]]) -> np.ndarray:
 
 
 def from_last_run(notebook: str, names: list[str]) -> None:
-    """Figures of the newest finished run of a notebook as JPEG."""
+    """Figures of the newest finished run of a notebook at smoke scale as JPEG."""
     from PIL import Image
 
-    done = [r for r in collect(runs_folder()) if r["notebook"] == notebook and r["status"] == "ok"]
+    done = [r for r in collect(runs_folder())
+            if (r["notebook"], r["status"], r["profile"]) == (notebook, "ok", "smoke")]
     newest = max(done, key=lambda record: record["started"])
     for name in names:
         picture = Image.open(runs_folder() / notebook / newest["key"] / f"{name}.png").convert("RGB")
@@ -75,3 +76,4 @@ if __name__ == "__main__":
     from_last_run("01_data_download", ["formats", "series", "resume", "ndvi"])
     from_last_run("02_mesh_rendering", ["panel", "pose", "worst", "scores"])
     from_last_run("03_mpi_optimization", ["views", "depth", "layers"])
+    from_last_run("04_density_learning", ["panoramas", "heights"])
