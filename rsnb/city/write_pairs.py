@@ -20,7 +20,7 @@ import os
 import string
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,7 @@ from rsnb.city.pair_sites import Places, Site, choose_sites, refuse_common_groun
 from rsnb.city.pair_truth import TileGrid
 from rsnb.city.posed_scene import each_district
 from rsnb.city.store import ensure_built
-from rsnb.city.write_pair_truth import write_evaluation_truth, write_places, write_truth
+from rsnb.city.write_pair_truth import closed, write_evaluation_truth, write_places, write_truth
 from rsnb.files import atomic_path, write_text
 from rsnb.geometry.georeference import model_to_lonlat, transform
 from rsnb.products.images import write_jpeg, write_label_png, write_png
@@ -144,6 +144,7 @@ class _Writer:
         _write_pictures(self.folder, self.options.layout, pair_id, site, pictures)
         grid = TileGrid(site.tile_centre, self.options.tile_extent_m, self.options.tile_px, site.ground_m)
         ground = self.district.terrain(*grid.cell_centres())
+        pictures = replace(pictures, heights=closed(pictures.heights, ground))
         write_truth(self.folder / "truth", pair_id, site, pictures, ground)
         if site.split == "train":
             return np.zeros((0, 3))

@@ -135,6 +135,21 @@ def test_truth_is_the_true_city(built, district):
         assert np.median(depth[-1]) == pytest.approx(2.5 / math.sin(down), rel=0.06)
 
 
+def test_a_seam_that_an_upright_ray_slips_through_is_bare_ground(district, tmp_path, monkeypatch):
+    take_pair = module.take_pair
+
+    def torn(*args):
+        pictures = take_pair(*args)
+        pictures.heights[3, 5] = -np.inf
+        return pictures
+
+    monkeypatch.setattr(module, "take_pair", torn)
+    write_pairs(tmp_path, PairsOptions(layout="cvusa", train=1, val=1, tile_px=16, panorama_size=(4, 16)), [district()])
+    for path in (tmp_path / "truth/heights").iterdir():
+        heights, ground = tifffile.imread(path), tifffile.imread(tmp_path / "truth/ground" / path.name)
+        assert np.isfinite(heights).all() and heights[3, 5] == pytest.approx(ground[3, 5], abs=1e-5)
+
+
 def test_the_lists_share_no_ground(built):
     rows = list(places(built("cvact")).values())
     span = {split: [r["tile_centre"][0] for r in rows if r["split"] == split] for split in ("train", "val", "test")}
