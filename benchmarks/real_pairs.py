@@ -210,7 +210,9 @@ def trained(index: PairIndex, given: argparse.Namespace, frame: TileFrame, camer
     source = index.sized(TRAIN_TILE_PX, sphere_size(index, TRAIN_COLUMNS), find_sky=segment_sky)
     pairs = with_horizon_in_the_middle(source.load(), math.radians(given.middle))
     torch.manual_seed(0)
-    model = SatDensity(ModelOptions.of_size(given.size, frame, samples=48))
+    options = ModelOptions.of_size(given.size, frame, samples=48)
+    profile = "falling" if given.recipe == "ours" else "free"
+    model = SatDensity(replace(options, density=replace(options.density, profile=profile)))
     before = seen_by(model, pairs)
     began = time.perf_counter()
     history = train_pairs(model, pairs, recipe(given), LoopOptions(given.steps, description="training"))
