@@ -21,9 +21,9 @@ from rsnb.density.trunks import ResidualTrunk, UNet
 from rsnb.errors import InputError
 
 _SIZES = {
-    "tiny": {"width": 8, "slices": 8, "depth": 2},
-    "smoke": {"width": 16, "slices": 24, "depth": 3},
-    "small": {"width": 24, "slices": 24, "depth": 3},
+    "tiny": {"profile": "falling", "width": 8, "slices": 8, "depth": 2},
+    "smoke": {"profile": "falling", "width": 16, "slices": 24, "depth": 3},
+    "small": {"profile": "falling", "width": 24, "slices": 24, "depth": 3},
     "full": {"kind": "published", "width": 32, "slices": 64, "depth": 4, "head": "relu", "unit_m": 15.0},
 }
 MOST_HALVINGS, MOST_CHANNELS = 12, 16384  # the published network has 4, and 512
