@@ -1,12 +1,14 @@
 """The method with parts of it taken away, by name: what each part is worth is what is lost without it.
 
 "no_opacity", "no_light" and both together are those of the paper (Qian et al. 2023); "no_ground" and "no_distance" are
-its other switches; "no_colour", "no_gravity" and "free" take away what we added. "direct" is no ablation but a
-baseline: pictures from pictures, without any volume.
+its other switches; "no_colour", "no_emptiness", "no_margin", "no_beyond" and "free" take away what we added. "gravity",
+"border" and "turns" are the other way round: terms and pairs of ours that the recipe leaves out. "direct" is no ablation
+but a baseline: pictures from pictures, without any volume.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -21,8 +23,9 @@ def _weights(training: TrainingOptions, **changes: float) -> TrainingOptions:
     return replace(training, weights=replace(training.weights, **changes))
 
 
-def _no_gravity(model: ModelOptions, training: TrainingOptions) -> _Options:
-    return model, replace(_weights(training, gravity=0.0, solidity=0.0), emptiness=0.0)
+def _no_ground(model: ModelOptions, training: TrainingOptions) -> _Options:
+    # rays that look down are no longer opaque by themselves: they have something to teach
+    return replace(model, ground="none"), replace(training, lowest=-math.pi / 2)
 
 
 def _no_distance(model: ModelOptions, training: TrainingOptions) -> _Options:
@@ -42,27 +45,38 @@ _PARTS: dict[str, Callable[[ModelOptions, TrainingOptions], _Options]] = {
     "no_opacity": lambda model, training: (model, _weights(training, opacity=0.0)),
     "no_light": lambda model, training: (replace(model, illumination=None), training),
     "no_colour": lambda model, training: (model, _weights(training, colour=0.0)),
-    "no_gravity": _no_gravity,
-    "no_ground": lambda model, training: (replace(model, ground="none"), training),
+    "no_emptiness": lambda model, training: (model, replace(training, emptiness=0.0)),
+    "no_margin": lambda model, training: (model, replace(training, margin=1.0)),
+    "no_beyond": lambda model, training: (model, replace(training, beyond_m=0.0)),
+    "no_ground": _no_ground,
     "no_distance": _no_distance,
     "free": _free,
+    "gravity": lambda model, training: (model, _weights(training, gravity=0.1, solidity=0.1)),
+    "border": lambda model, training: (model, replace(training, border_mask=True)),
+    "turns": lambda model, training: (model, replace(training, turns="quarter")),
     "direct": _direct,
 }
 ABLATIONS = tuple(_PARTS)
 
 
 def ablated(name: str, options: ModelOptions, training: TrainingOptions) -> tuple[ModelOptions, TrainingOptions]:
-    """The options without a part of the method, or without several.
+    """The options without a part of the method or with another one, or several such changes.
 
     Args:
         name: of `ABLATIONS`, several joined by "+" ("no_opacity+no_light"):
             "no_opacity": without the non-sky supervision of the opacity;
             "no_light": without illumination injection;
             "no_colour": without the term on the rendered colours;
-            "no_gravity": without the terms on the volume alone: gravity, solidity, emptiness;
-            "no_ground": without the ground prior;
+            "no_emptiness": without the term that takes for air what no ray speaks for;
+            "no_margin": solid rays need be opaque only as they are;
+            "no_beyond": solid rays that leave the tile low are asked of it too;
+            "no_ground": without the ground prior, and with the rays that look down from the first step on;
             "no_distance": the refinement net is not told the rendered distance;
             "free": every voxel for itself, where profile="falling" lets density only fall upwards;
+            "gravity": with the terms against density that grows upwards and against hollow interiors, weights 0.1
+                (the first is 0 by itself unless densities are free: "free+gravity");
+            "border": without rays whose ground lies beyond the tile;
+            "turns": with quarter turns and mirrors of tile and panorama together;
             "direct": no volume; the refinement net paints all from the ground plane, and pictures alone teach it.
         options, training: of the whole method.
 

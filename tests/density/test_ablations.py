@@ -19,16 +19,22 @@ from rsnb.scenes import TilePanoramaPairs
 
 PLAIN = ModelOptions.of_size("tiny", TileFrame(30.0, 8.0), samples=4)
 WHOLE = replace(PLAIN, density=replace(PLAIN.density, profile="falling"))
-TRAINING = TrainingOptions(steps=10, picture_after=4, emptiness=0.2, weights=LossWeights.ours(variation=0.3))
+TRAINING = TrainingOptions(steps=10, picture_after=4, emptiness=0.2, weights=LossWeights.ours(variation=0.3, gravity=0.2,
+                                                                                          solidity=0.2))
 NO_TERMS = {"training.emptiness": 0.0, "training.weights.gravity": 0.0, "training.weights.solidity": 0.0}
 CHANGES = {
     "no_opacity": {"training.weights.opacity": 0.0},
     "no_light": {"model.illumination": None},
     "no_colour": {"training.weights.colour": 0.0},
-    "no_gravity": NO_TERMS,
-    "no_ground": {"model.ground": "none"},
+    "no_emptiness": {"training.emptiness": 0.0},
+    "no_margin": {"training.margin": 1.0},
+    "no_beyond": {"training.beyond_m": 0.0},
+    "no_ground": {"model.ground": "none", "training.lowest": -math.pi / 2},
     "no_distance": {"model.refine.distance": False},
     "free": {"model.density.profile": "free"},
+    "gravity": {"training.weights.gravity": 0.1, "training.weights.solidity": 0.1},
+    "border": {"training.border_mask": True},
+    "turns": {"training.turns": "quarter"},
     "direct": NO_TERMS | {"training.weights.opacity": 0.0, "training.picture_after": 0, "model.density": None},
 }
 
@@ -65,7 +71,7 @@ def test_each_can_be_trained(name):
     options, training = ablated(name, WHOLE, replace(TRAINING, steps=2, picture_after=1, batch=1))
     terms = train_pairs(SatDensity(options), pairs, training).terms
     whole = {"loss", "opacity", "colour", "gravity", "solidity", "variation", "emptiness", "l1", "l2"}
-    gone = {"no_opacity": {"opacity"}, "no_colour": {"colour"}, "no_gravity": {"gravity", "solidity", "emptiness"},
+    gone = {"no_opacity": {"opacity"}, "no_colour": {"colour"}, "no_emptiness": {"emptiness"},
             "direct": {"opacity", "gravity", "solidity", "variation", "emptiness"}}
     assert set(terms) - {"kl"} == whole - set().union(*(gone.get(part, set()) for part in name.split("+")))
     assert np.isfinite(terms["loss"]).all()
