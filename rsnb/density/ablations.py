@@ -2,8 +2,8 @@
 
 "no_opacity", "no_light" and both together are those of the paper (Qian et al. 2023); "no_ground" and "no_distance" are
 its other switches; "no_colour", "no_emptiness", "no_margin", "no_beyond" and "free" take away what we added. "gravity",
-"border" and "turns" are the other way round: terms and pairs of ours that the recipe leaves out. "direct" is no ablation
-but a baseline: pictures from pictures, without any volume.
+"border" and "turns" are the other way round: what the recipe leaves out. "direct" is no ablation but a baseline:
+pictures from pictures, without any volume.
 """
 
 from __future__ import annotations

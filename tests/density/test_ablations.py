@@ -19,8 +19,8 @@ from rsnb.scenes import TilePanoramaPairs
 
 PLAIN = ModelOptions.of_size("tiny", TileFrame(30.0, 8.0), samples=4)
 WHOLE = replace(PLAIN, density=replace(PLAIN.density, profile="falling"))
-TRAINING = TrainingOptions(steps=10, picture_after=4, emptiness=0.2, weights=LossWeights.ours(variation=0.3, gravity=0.2,
-                                                                                          solidity=0.2))
+TRAINING = TrainingOptions(steps=10, picture_after=4, emptiness=0.2,
+                           weights=LossWeights.ours(variation=0.3, gravity=0.2, solidity=0.2))
 NO_TERMS = {"training.emptiness": 0.0, "training.weights.gravity": 0.0, "training.weights.solidity": 0.0}
 CHANGES = {
     "no_opacity": {"training.weights.opacity": 0.0},
