@@ -36,6 +36,7 @@ _NAMES = {
     "image_scores": "ImageScores score_images",
     "bootstrap": "PerTile Interval Difference interval paired_difference table tile_rows",
     "path": "CameraPath make_path smooth_path with_equal_steps travel_headings roll_panorama",
+    "free_way": "free_way",
     "path_files": "read_path_csv write_path_csv read_path_geojson write_path_geojson",
     "flat_ground": "Sphere flat_panorama birds_eye ground_points",
     "calibrate": "calibrate_camera_height CalibrationOptions CameraHeight",

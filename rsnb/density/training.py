@@ -7,7 +7,7 @@ the same fakes. As long as geometry alone is trained (`picture_after`), only the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -100,23 +100,27 @@ class _Training:
     def trained(self) -> Trained:
         """Model, optimisers and their schedules, at the beginning."""
         options = self.options
-        optimiser = torch.optim.Adam(self.model.parameters(), options.rate, betas=options.betas, eps=options.eps)
+        nets = [(self.model.density, 0), (self.model.refine, options.picture_after),
+                (self.model.illumination, options.picture_after)]
+        groups, starts = zip(*(({"params": list(net.parameters())}, start) for net, start in nets if net is not None),
+                             strict=True)
+        optimiser = torch.optim.Adam(groups, options.rate, betas=options.betas, eps=options.eps)
         if options.clip is not None:
             optimiser.register_step_pre_hook(self.clip)
         others = {}
         if self.critics is not None:
             others = {"critics": self.critics, "critic_optimiser": self.critic_optimiser}
-            self.critic_schedule = self.schedule(self.critic_optimiser, options.picture_after)
+            self.critic_schedule = self.schedule(self.critic_optimiser, begun=options.picture_after)
             if self.critic_schedule is not None:
                 others["critic_schedule"] = self.critic_schedule
-        return Trained(self.model, optimiser, self.schedule(optimiser), {"order": self.batches.order,
+        return Trained(self.model, optimiser, self.schedule(optimiser, starts), {"order": self.batches.order,
                                                                            "draws": self.batches.draws}, others)
 
-    def schedule(self, optimiser: torch.optim.Optimizer, begun: int = 0):
-        """Of an optimiser that joins after `begun` steps."""
+    def schedule(self, optimiser: torch.optim.Optimizer, starts: Sequence[int] | None = None, begun: int = 0):
+        """Of an optimiser that joins after `begun` steps, or whose groups do after `starts` steps."""
         options = self.options
         if options.schedule == "one_cycle":
-            return one_cycle_schedule(optimiser, options.steps - begun)
+            return one_cycle_schedule(optimiser, options.steps - begun, starts=starts)
         if options.schedule == "steps":
             every = options.decay_epochs * self.batches.steps_per_epoch()
             return decay_schedule(optimiser, every, options.decay, begun)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
+from functools import partial
 
 import torch
 
@@ -55,8 +57,8 @@ def decay_schedule(optimiser: torch.optim.Optimizer, every: int, divisor: float,
     return torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: divisor ** -((step + begun) // every))
 
 
-def one_cycle_schedule(optimiser: torch.optim.Optimizer, steps: int,
-                       warm: float = 0.2) -> torch.optim.lr_scheduler.LambdaLR:
+def one_cycle_schedule(optimiser: torch.optim.Optimizer, steps: int, warm: float = 0.2,
+                       starts: Sequence[int] | None = None) -> torch.optim.lr_scheduler.LambdaLR:
     """Rates from a 25th of the optimiser's up to it and down to nothing along half cosines (Smith and Topin 2018).
 
     torch's own class divides by zero where the way up is one step long.
@@ -65,13 +67,16 @@ def one_cycle_schedule(optimiser: torch.optim.Optimizer, steps: int,
         optimiser: its rates are the highest ones.
         steps: of the training, >= 1.
         warm: share of the steps that lead upwards.
+        starts: of each parameter group, the step at which its cycle begins, which takes all that are left; before, its
+            rate is that of the cycle's first step. None = 0 for all.
     """
-    top = max(warm * steps, 1.0)
-
-    def factor(step: int) -> float:
-        low, share = (1 / 25, 1 - step / top) if step < top else (1e-6, (step - top) / max(steps - top, 1.0))
+    def factor(step: int, start: int) -> float:
+        step, last = max(step - start, 0), max(steps - start, 1)
+        top = max(warm * last, 1.0)
+        low, share = (1 / 25, 1 - step / top) if step < top else (1e-6, (step - top) / max(last - top, 1.0))
         return low + (1 - low) * (1 + math.cos(math.pi * min(share, 1.0))) / 2
 
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+    starts = [0] * len(optimiser.param_groups) if starts is None else starts
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, [partial(factor, start=start) for start in starts])
     schedule.total_steps = steps  # as torch's own class calls it: what a resumed training must not change
     return schedule
