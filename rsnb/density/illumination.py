@@ -108,6 +108,12 @@ class IlluminationEncoder(nn.Module):
         widths = (options.code, *[options.style_width] * (options.layers + 2))
         self.perceptron = nn.Sequential(*(
             nn.Sequential(nn.Linear(a, b), nn.LeakyReLU(SLOPE)) for a, b in zip(widths, widths[1:], strict=False)))
+        if options.mode != "published":
+            # torch's own first weights halve a signal with every layer: five of them hide one sky from another
+            for layer in self.modules():
+                if isinstance(layer, nn.Linear):
+                    nn.init.kaiming_normal_(layer.weight, a=SLOPE)
+                    nn.init.zeros_(layer.bias)
 
     def forward(self, histogram: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Style [B, W] of histograms [B, length]; drawn or not as the options say for this mode of the module."""
@@ -144,7 +150,9 @@ class IlluminationEncoder(nn.Module):
 
     def style(self, code: Tensor) -> Tensor:
         """Style [..., W] of a code [..., code] of any length."""
-        return self.perceptron(F.normalize(code, dim=-1))
+        code = F.normalize(code, dim=-1)
+        # of length 1 as published; ours has a mean square of 1, which the layers keep
+        return self.perceptron(code if self.options.mode == "published" else code * code.shape[-1] ** 0.5)
 
 
 def interpolate_styles(a: Tensor, b: Tensor, steps: int, how: Literal["linear", "slerp"] = "slerp") -> Tensor:
