@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rsnb.density.free_way import free_way
+from rsnb.density.ways import free_way
 from rsnb.density.volume import TileFrame
 from rsnb.errors import InputError
 
