@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rsnb.density.ways import free_way
 from rsnb.density.volume import TileFrame
+from rsnb.density.ways import free_way
 from rsnb.errors import InputError
 
 FRAME = TileFrame(60.0, 20.0)
