@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rsnb.density.model import SatDensity
 from rsnb.density.sampling import with_length
-from rsnb.density.sky import SKY_LOOKS, preset_sky
+from rsnb.density.sky import SKY_LOOKS, preset_sky, sky_picture
 from rsnb.density.sky_segment import segment_sky
 from rsnb.errors import InputError
 from rsnb.geometry.cameras import PanoramaCamera
@@ -34,14 +34,17 @@ def eyes(pairs: TilePanoramaPairs) -> np.ndarray:
     return np.column_stack([offset, np.full(len(pairs), float(pairs.camera_height_m))])
 
 
-def sky_light(model: SatDensity, pairs: TilePanoramaPairs, name: str) -> Tensor | None:
+def sky_light(model: SatDensity, pairs: TilePanoramaPairs, name: str,
+              skies: TilePanoramaPairs | None = None) -> Tensor | None:
     """What the encoder is told of the light, one row a pair.
 
     Args:
         model: whose encoder it is for; its mode says how skies are counted.
         pairs: the places; their panoramas are looked at for "own" alone.
         name: "own" = each picture's own sky (found by `segment_sky` where the pairs have no masks), which tells a model
-            that is scored on the same pictures what colour their sky has; "none" = no light; or one of `SKY_LOOKS`.
+            that is scored on the same pictures what colour their sky has; "none" = no light; one of `SKY_LOOKS`; or an
+            id of `skies`: the sky of that panorama for all.
+        skies: pairs whose skies can be asked for; None = `pairs`.
 
     Returns:
         [N, L] on the model's device; None for "none", and for a model without illumination injection.
@@ -49,11 +52,15 @@ def sky_light(model: SatDensity, pairs: TilePanoramaPairs, name: str) -> Tensor 
     Raises:
         InputError: an unknown name, or panoramas that `segment_sky` or `sky_histogram` refuses.
     """
-    if name not in (OWN, NONE, *SKY_LOOKS):
+    skies = pairs if skies is None else skies
+    if name not in (OWN, NONE, *SKY_LOOKS, *skies.ids):
         raise InputError(f"there is no sky {name!r}", where="sky",
-                         mend=f"Write one of {OWN}, {NONE}, {', '.join(SKY_LOOKS)}")
+                         mend=f"Write one of {OWN}, {NONE}, {', '.join(SKY_LOOKS)}, or the id of a pair")
     if name == NONE or model.illumination is None:
         return None
+    if name in skies.ids:
+        one = skies.subset(np.array([skies.ids.index(name)]))
+        return sky_light(model, one, OWN).repeat(len(pairs), 1)
     device = next(model.parameters()).device
     height, width = pairs.panoramas.shape[-2:]
     if name != OWN:
@@ -65,6 +72,21 @@ def sky_light(model: SatDensity, pairs: TilePanoramaPairs, name: str) -> Tensor 
         sky = segment_sky(panorama, pairs.vertical_fov) if pairs.sky is None else torch.as_tensor(pairs.sky[part])
         found.append(model.histogram(panorama, sky))
     return torch.cat(found).to(device)
+
+
+def shown_sky(name: str, skies: TilePanoramaPairs) -> np.ndarray:
+    """[3, h, w] in 0..1, what a sky looks like: one of `SKY_LOOKS`, or of a pair's id the upper half of its panorama.
+
+    Raises:
+        InputError: neither.
+    """
+    if name in skies.ids:
+        panorama = skies.panoramas[skies.ids.index(name)]
+        return panorama[:, :max(panorama.shape[1] // 2, 1)]
+    if name not in SKY_LOOKS:
+        raise InputError(f"there is no picture of a sky {name!r}", where="sky",
+                         mend=f"Write one of {', '.join(SKY_LOOKS)}, or the id of a pair")
+    return sky_picture(SKY_LOOKS[name]).numpy()
 
 
 def street_pictures(model: SatDensity, pairs: TilePanoramaPairs, light: Tensor | None = None,

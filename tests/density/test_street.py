@@ -13,7 +13,7 @@ from rsnb.density.illumination import IlluminationOptions
 from rsnb.density.model import ModelOptions, SatDensity
 from rsnb.density.sky import SKY_LOOKS, preset_sky, sky_histogram, sky_picture
 from rsnb.density.sky_segment import segment_sky
-from rsnb.density.street import eyes, sky_light, street_pictures
+from rsnb.density.street import eyes, shown_sky, sky_light, street_pictures
 from rsnb.density.volume import TileFrame
 from rsnb.errors import InputError
 from rsnb.geometry.cameras import PanoramaCamera
@@ -123,3 +123,15 @@ def test_what_does_not_fit_is_said():
         street_pictures(model, replace(pairs, tile_extent_m=55.0))
     with pytest.raises(InputError, match="batch is 0"):
         street_pictures(model, pairs, batch=0)
+
+
+def test_the_sky_of_one_pair_can_light_all():
+    model, pairs = tiny(), made()
+    own = sky_light(model, pairs, "own")
+    assert torch.equal(sky_light(model, pairs.subset(np.arange(2)), "d", pairs), own[3:4].repeat(2, 1))
+    assert torch.equal(sky_light(model, pairs, "b"), own[1:2].repeat(5, 1))
+    assert np.array_equal(shown_sky("d", pairs), pairs.panoramas[3, :, :ROWS // 2])
+    assert np.array_equal(shown_sky("dusk", pairs), sky_picture(SKY_LOOKS["dusk"]).numpy())
+    for ask in (lambda: sky_light(model, pairs.subset(np.arange(2)), "d"), lambda: shown_sky("own", pairs)):
+        with pytest.raises(InputError, match="id of a pair"):
+            ask()
