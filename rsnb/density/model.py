@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 
 import torch
@@ -145,16 +145,18 @@ def save_model(path: str | Path, model: SatDensity) -> None:
     save_checkpoint(path, {"format": _FORMAT, "options": asdict(model.options), "model": model.state_dict()})
 
 
-def load_model(path: str | Path, device: str = "cpu", frame: TileFrame | None = None) -> SatDensity:
+def load_model(path: str | Path, device: str = "cpu", frame: TileFrame | None = None,
+               like: ModelOptions | None = None) -> SatDensity:
     """A model as it was saved, in eval mode.
 
     Args:
         path: of the file.
         device: where to put it.
         frame: of the tiles it shall serve; None = whatever it was trained for.
+        like: nets and ground that it is expected to have (how rays are sampled is the model's own); None = any.
 
     Raises:
-        InputError: no such file, a file of something else, or a model for tiles of another frame.
+        InputError: no such file, a file of something else, a model for tiles of another frame, or of another profile.
     """
     state = load_checkpoint(path)
     if state.get("format") != _FORMAT:
@@ -175,4 +177,24 @@ def load_model(path: str | Path, device: str = "cpu", frame: TileFrame | None = 
         raise InputError(f"the model is for tiles of {options.frame.extent_m} m under {options.frame.ceiling_m} m, "
                          f"these have {frame.extent_m} m and {frame.ceiling_m} m", where=path,
                          mend="Use the model of the same profile, or set extent and ceiling as it was trained")
+    if like is not None:
+        _require_like(options, like, path)
     return model.to(torch.device(pick_device(device)))
+
+
+def _require_like(options: ModelOptions, like: ModelOptions, path: str | Path) -> None:
+    for part in ("density", "refine", "illumination", "ground", "edges"):
+        has, wanted = (getattr(one, part) for one in (options, like))
+        if has == wanted:
+            continue
+        if is_dataclass(has) and is_dataclass(wanted):
+            pairs = ((name, value, getattr(wanted, name)) for name, value in asdict(has).items())
+            what = ", ".join(f"{part} {name} {a!r}, not {b!r}" for name, a, b in pairs if a != b)
+        else:
+            what = f"{part} {_in_a_word(has)}, not {_in_a_word(wanted)}"
+        raise InputError(f"the model is of another profile: it has {what}", where=path,
+                         mend="Use the parameters that it was trained with, or another model")
+
+
+def _in_a_word(part) -> str:
+    return "none" if part is None else "one" if is_dataclass(part) else repr(part)

@@ -11,7 +11,7 @@ from rsnb.density.net import DensityNet, DensityNetOptions
 from rsnb.density.refine import RefineNetOptions
 from rsnb.density.render import render_panorama
 from rsnb.density.sky import preset_sky
-from rsnb.density.volume import TileFrame
+from rsnb.density.volume import RenderOptions, TileFrame
 from rsnb.errors import InputError
 from rsnb.geometry.cameras import PanoramaCamera
 from rsnb.training import save_checkpoint
@@ -94,6 +94,19 @@ def test_a_saved_model_gives_the_same_volume_and_fits_its_own_tiles_alone(tmp_pa
     save_checkpoint(tmp_path / "other.pt", {"format": "something else"})
     with pytest.raises(InputError, match="no density model"):
         load_model(tmp_path / "other.pt")
+
+
+def test_a_model_of_another_profile_is_refused_by_what_differs(tmp_path):
+    frame = TileFrame(30.0, 8.0)
+    options = ModelOptions.of_size("tiny", frame)
+    path = tmp_path / "model.pt"
+    save_model(path, SatDensity(options))
+    assert load_model(path, like=replace(options, render=RenderOptions(7))).options == options
+    wider = replace(options, density=replace(options.density, width=12))
+    for like, message in ((wider, "density width 8, not 12"), (replace(options, ground="none"), "'plane', not 'none'"),
+                          (replace(options, illumination=None), "illumination one, not none")):
+        with pytest.raises(InputError, match=f"another profile.*{message}"):
+            load_model(path, like=like)
 
 
 def test_falling_density_never_grows_upwards():
