@@ -15,6 +15,7 @@ from in_process import Cells
 
 import rsnb.city
 import rsnb.density
+import rsnb.viewers
 from rsnb import runs
 
 CELLS = Cells("04_density_learning")
@@ -22,8 +23,8 @@ TIMED = ("losses.png", "model.pt", "model.pt.sha256")  # hold seconds, or a name
 FEW = {"train": 6, "test": 3}  # of the city's pairs
 QUICK = FEW | {"ablations": "", "oracle_steps": 0}
 # cells by what stands in them; what comes before one is run once for all tests that agree in the parameters read there
-PAIRS, MODEL, OTHERS, TRUTH, BARS = "source, unseen", "ModelOptions.of_size", "others = {}", "told = None", "bars = {"
-PICTURES, VIEWS, WAY, OWN, LAST = "nets = {", "near = ", "stops = ", "masks = density.segment_sky", "save_model("
+PAIRS, MODEL, OTHERS, BARS = "source, unseen", "ModelOptions.of_size", "others = {}", "bars = {"
+PICTURES, SKIES, WAY, OWN = "nets = {", "patterns = ", "write_path_csv(", "masks = density.segment_sky"
 
 
 def metrics_of(out_dir) -> dict:
@@ -88,5 +89,6 @@ def default_pairs(out_dir: Path) -> Iterator[tuple[Path, rsnb.city.PairsOptions]
         patch.setattr(rsnb.city, "ensure_pairs", record)
         run_cells(out_dir, until=PAIRS)
         patch.setattr(rsnb.city, "ensure_pairs", lambda *_: asked[0][0])
+        patch.setattr(rsnb.viewers, "show_volume", lambda *_: None)  # megabytes on the screen, and no file
         patch.setattr(rsnb.density, "time_stages", partial(rsnb.density.time_stages, min_seconds=0.001))
         yield asked[0]
