@@ -22,6 +22,7 @@ CELLS = Cells("04_density_learning")
 TIMED = ("losses.png", "model.pt", "model.pt.sha256")  # hold seconds, or a name that is drawn
 FEW = {"train": 6, "test": 3}  # of the city's pairs
 QUICK = FEW | {"ablations": "", "oracle_steps": 0}
+SMALL = {"tile_px": 48, "panorama_size": [32, 64]}  # where nothing is compared with what is true of 96 x 96 cells
 # cells by what stands in them; what comes before one is run once for all tests that agree in the parameters read there
 PAIRS, MODEL, OTHERS, BARS = "source, unseen", "ModelOptions.of_size", "others = {}", "bars = {"
 PICTURES, SKIES, WAY, OWN = "nets = {", "patterns = ", "write_path_csv(", "masks = density.segment_sky"
@@ -65,10 +66,10 @@ def recorded(monkeypatch) -> list[Fit]:
 
 
 def trained(out_dir, changes, after=MODEL) -> list[Fit]:
-    """The trainings of ours."""
+    """The trainings of ours, from small pictures."""
     with pytest.MonkeyPatch.context() as patch:
         fits = recorded(patch)
-        run_cells(out_dir, QUICK | changes, until=OTHERS, after=after)
+        run_cells(out_dir, QUICK | SMALL | changes, until=OTHERS, after=after)
     return fits
 
 

@@ -42,7 +42,7 @@ def scored(city):
 @pytest.fixture(scope="module")
 def good(city, scored, tmp_path_factory):
     """Weights of a model that was told the heights of the tiles that are scored."""
-    [fit] = trained(tmp_path_factory.mktemp("good"), {})
+    [fit] = trained(tmp_path_factory.mktemp("good"), {"tile_px": 96})
     net, slice_m = fit.model.density, fit.model.options.frame.ceiling_m / 20
     truth, tiles, steps = rsnb.data.read_pair_truth(city[0], scored.ids), torch.as_tensor(scored.tiles), 80
     middles = slice_m * (torch.arange(20) + 0.5)[:, None, None]

@@ -18,6 +18,7 @@ from density_cells import (
     OTHERS,
     PAIRS,
     QUICK,
+    SMALL,
     default_pairs,
     equal,
     metrics_of,
@@ -81,7 +82,7 @@ def test_every_parameter_has_its_test():
 
 ASKED = {"seed": (8, {"seed": 8, "city": 8}), "train": (300, {"train": 300}), "test": (30, {"val": 30}),
          "cast_shadows": (False, {"cast_shadows": False}), "tile_px": (64, {"tile_px": 64}),
-         "panorama_size": ([32, 64], {"panorama_size": (32, 64)}), "tile_extent_m": (48.0, {"tile_extent_m": 48.0}),
+         "panorama_size": ([48, 96], {"panorama_size": (48, 96)}), "tile_extent_m": (48.0, {"tile_extent_m": 48.0}),
          "camera_height_m": (3.0, {"camera_height_m": 3.0}), "slices": (10, {"slices": 10}),
          "ceiling_m": (12.0, {"ceiling_m": 12.0, "tallest_m": 12.0})}
 
@@ -224,7 +225,7 @@ def test_every_ablation_is_trained(plain, tmp_path):
     names = ["whole", *rsnb.density.ABLATIONS, "no_opacity+no_light"]
     with pytest.MonkeyPatch.context() as patch:
         fits = recorded(patch)
-        run_cells(tmp_path, QUICK | {"ablations": "/".join(names)}, until="def rows_of", after=MODEL)
+        run_cells(tmp_path, QUICK | SMALL | {"ablations": "/".join(names)}, until="def rows_of", after=MODEL)
     assert len(fits) == 1 + len(names) and equal(fits[0].weights, plain.weights)
     whole, *others = fits[1:]
     assert whole.model.options == fits[0].model.options and whole.options.weights == fits[0].options.weights
