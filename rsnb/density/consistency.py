@@ -30,7 +30,8 @@ class Flicker:
         beyond_motion: [T - 1] mean |change| of a surface from frame to frame, grey level 0..1: each pixel against the
             place in the frame before where the same surface was, over the pixels that had one.
         plain: [T - 1] mean |change| at the same pixel of the picture, motion included.
-        counted: [T - 1] share of the pixels that were compared; the others were hidden or outside.
+        counted: [T - 1] share of the pixels that were compared; the others were hidden or outside. 0 of frames that
+            share no surface, whose `beyond_motion` is 0 too.
     """
 
     beyond_motion: np.ndarray
@@ -38,9 +39,10 @@ class Flicker:
     counted: np.ndarray
 
     @property
-    def mean(self) -> float:
-        """Of all steps, each weighing as many pixels as were compared."""
-        return float(np.sum(self.beyond_motion * self.counted) / np.sum(self.counted))
+    def mean(self) -> float | None:
+        """Of all steps, each weighing as many pixels as were compared; None where no step shares a surface."""
+        shared = float(np.sum(self.counted))
+        return float(np.sum(self.beyond_motion * self.counted)) / shared if shared else None
 
 
 def flicker(frames, depth, camera: Camera, world_to_cam) -> Flicker:
@@ -57,8 +59,7 @@ def flicker(frames, depth, camera: Camera, world_to_cam) -> Flicker:
         world_to_cam: [T, 4, 4] tile metres.
 
     Raises:
-        InputError: fewer than two frames, shapes that do not fit, numbers that are not finite, or two successive frames
-            that share no surface.
+        InputError: fewer than two frames, shapes that do not fit, or numbers that are not finite.
     """
     frames, depth, poses = (as_tensor(x).detach().to("cpu", torch.float64) for x in (frames, depth, world_to_cam))
     size = (camera.height, camera.width)
@@ -72,11 +73,8 @@ def flicker(frames, depth, camera: Camera, world_to_cam) -> Flicker:
     for before, now in zip(range(len(frames) - 1), range(1, len(frames)), strict=True):
         pixels, ratio = _carried(depth[now], poses[now], depth[before], poses[before], camera)
         same = (ratio - 1).abs() <= SAME
-        if not same.any():
-            raise InputError(f"frames {before} and {now} (from 0) share no surface", where="flicker",
-                             mend="Take a path of smaller steps")
         change = (frames[now] - _sample(frames[before], pixels, camera)).abs().mean(dim=0)
-        beyond.append(float(change[same].mean()))
+        beyond.append(float(change[same].mean()) if same.any() else 0.0)
         plain.append(float((frames[now] - frames[before]).abs().mean()))
         counted.append(float(same.double().mean()))
     return Flicker(np.array(beyond), np.array(plain), np.array(counted))
