@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -109,7 +110,9 @@ def train(step: Step, trained: Trained, options: LoopOptions, after_step: AfterS
     if options.devices == 1 or run.done >= options.steps:
         run.guard(lambda: _advance(step, run, after_step))
     else:
-        with parallel.launched(replica, options.devices, device, options, run.write):
+        from rsnb.training.launch import launched
+
+        with launched(replica, options.devices, device, options, run.write):
             run.guard(lambda: _advance(step, run, after_step))
     return History(run.terms, run.seconds(), run.resumed_at, run.spans)
 
@@ -119,7 +122,9 @@ def advance_in_team(step: Step, trained: Trained, options: LoopOptions) -> None:
     run = _Run(trained, options)
     run.begin()
     run.path = None
-    torch.manual_seed(torch.initial_seed() + parallel.team().rank)  # dropout must not be the same in all processes
+    # dropout must not be the same in all processes, nor after a resume what it was at the start
+    draws = np.random.SeedSequence([torch.initial_seed(), run.done, parallel.team().rank])
+    torch.manual_seed(int(draws.generate_state(1, np.uint64)[0] >> 1))
     run.guard(lambda: _advance(step, run, None))
 
 
@@ -130,7 +135,7 @@ def _advance(step: Step, run: _Run, after_step: AfterStep | None) -> None:
         while run.done < options.steps:
             terms = step(run.done)
             terms = terms if isinstance(terms, dict) else {"loss": terms}
-            run.pending.append(team.average_terms({name: value.detach() for name, value in terms.items()}))
+            run.pending.append({name: value.detach() for name, value in terms.items()})
             if len(run.pending) >= options.check_every:
                 run.look()  # before the step spoils the weights
             trained.optimiser.zero_grad(set_to_none=True)
@@ -192,6 +197,10 @@ class _Run:
             raise InputError("this is no checkpoint of a training", where=self.path, mend="Name another file")
         self._require_same(state)
         trained = self.trained
+        lacking = sorted({*trained.others} - {*state["others"]})
+        if lacking:
+            raise InputError(f"the checkpoint holds no {lacking[0]!r}, and this training has it", where=self.path,
+                             mend="Use the parameters that it was made with, or another file")
         try:
             trained.model.load_state_dict(state["model"])
             trained.optimiser.load_state_dict(state["optimiser"])
@@ -233,7 +242,8 @@ class _Run:
 
     def look(self) -> None:
         """Fetch the pending terms, and stop at the first that is not finite."""
-        rows = [{name: float(value) for name, value in row.items()} for row in self.pending]
+        means = parallel.team().average_rows(self.pending)
+        rows = [{name: float(value) for name, value in row.items()} for row in means]
         self.pending.clear()
         for row in rows:
             at = len(self.terms.get("loss", ())) + 1

@@ -1,6 +1,6 @@
 """A process of a team other than the first: python -m rsnb.training.worker FOLDER RANK SIZE PORT KIND
 
-Started by `parallel.launched`, which has written the task and the state to begin with into the folder, and reads there
+Started by `launch.launched`, which has written the task and the state to begin with into the folder, and reads there
 what went wrong.
 """
 
@@ -24,7 +24,6 @@ from rsnb.training.ranks import connect, disconnect
 
 def work(folder: Path, rank: int, size: int, port: int, kind: str) -> None:
     """Build the training, meet the others, and do its steps with them."""
-    members = None
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     try:
         device = "cpu" if kind == "cpu" else f"{kind}:{rank}"
@@ -33,19 +32,22 @@ def work(folder: Path, rank: int, size: int, port: int, kind: str) -> None:
         build, options = pickle.loads((folder / "task.pkl").read_bytes())
         step, trained = build(device)
         (folder / f"ready-{rank}").touch()
-        members = connect(rank, size, port, kind)
-        with in_team(members):
+        with in_team(connect(rank, size, port, kind)):
             advance_in_team(step, trained, replace(options, checkpoint=folder / "state.ckpt", description="",
                                                    resume=True))
     except AnotherFailed:
-        pass
+        _leave(0)
     except Exception as error:
         _report(folder, rank, error)
-        if members is not None:
-            members.failed()
-        sys.exit(1)
-    finally:
-        disconnect()
+        _leave(1)
+    disconnect()
+
+
+def _leave(code: int) -> None:
+    """At once: whoever leaves politely may wait for a process that waits for this one."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _end_with(parent: int) -> None:

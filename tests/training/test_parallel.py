@@ -6,6 +6,9 @@ import importlib
 import os
 import subprocess
 import sys
+import threading
+import time
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -13,12 +16,15 @@ import torch
 from torch import nn
 
 from rsnb.errors import InputError
-from rsnb.training import parallel
+from rsnb.training import launch, loop, parallel
 from rsnb.training.checkpoints import load_checkpoint
 from rsnb.training.loop import LoopOptions, train
-from rsnb.training.parallel import Team, check_devices, in_team, one_batch_norm, team
+from rsnb.training.parallel import AnotherFailed, Team, check_devices, in_team, one_batch_norm, team
 
 TASK = '''
+import os
+import signal
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +41,10 @@ class Task:
 
     x: np.ndarray
     fails_at: int = -1
+    how: str = "raise"
+
+    def die(self, *_, **__):
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def __call__(self, device):
         torch.manual_seed(3)
@@ -46,12 +56,20 @@ class Task:
 
         adam.register_step_pre_hook(clip)
         order = np.random.default_rng(5)
+        if "rsnb.training.worker" in sys.orig_argv:
+            if self.how == "before it meets":
+                sys.modules["__main__"].connect = self.die
+            if self.how == "while it meets":
+                torch.distributed.init_process_group = self.die
 
         def step(number):
             index = order.choice(len(self.x), 6, replace=False)
-            index = index[team().share(len(index))]
-            if number == self.fails_at and team().rank == 1:
-                raise InputError(f"row {index[0]} is torn", where="x", mend="Mend it")
+            with team().agreed():
+                index = index[team().share(len(index))]
+                if number == self.fails_at and team().rank == 1:
+                    if self.how == "killed":
+                        self.die()
+                    raise InputError(f"row {index[0]} is torn", where="x", mend="Mend it")
             x = torch.from_numpy(self.x[index]).to(device)
             error = model(x)[:, 0] - x.square().sum(1)
             terms = {"loss": error.square().mean(), "rows": torch.tensor(float(len(index)))}
@@ -117,6 +135,54 @@ def test_what_fails_in_another_process_is_told_by_this_one(task):
     assert team().size == 1 and not torch.distributed.is_initialized()
 
 
+@pytest.mark.parametrize("how", ["before it meets", "while it meets", "killed"])
+def test_a_process_that_is_killed_is_not_waited_for(task, monkeypatch, how):
+    ranks = importlib.import_module("rsnb.training.ranks")
+    monkeypatch.setattr(ranks, "_MEETING", timedelta(seconds=2))
+    replica = task(ROWS, 2, how)
+    step, trained = replica("cpu")
+    begin = time.monotonic()
+    with pytest.raises(InputError, match=r"devices = 2: process 1 of the training ended with code -9"):
+        train(step, trained, LoopOptions(8, description="", devices=2), replica=replica)
+    assert team().size == 1 and not torch.distributed.is_initialized()
+    assert time.monotonic() - begin < 60  # its connection's own patience are two hours
+
+
+def test_whoever_waits_on_a_gpu_for_one_that_ended_is_given_up(tmp_path, monkeypatch):
+    """There gloo tells nobody; the thread that looks after the others does."""
+    monkeypatch.setattr(launch, "_GRACE_SECONDS", 0.0)
+    dead = subprocess.Popen([sys.executable, "-c", "import os; os.abort()"], stderr=subprocess.DEVNULL)
+    waiting, members = threading.Event(), Team(0, 2)
+    others = launch._Others(tmp_path, [dead])
+    with others.watched(members, waiting.set):
+        assert waiting.wait(20) and members.broken.is_set()
+    assert "code -6" in str(others.reason())
+    # of two that say why, the first; of one that was killed and one that lost it, the killed one
+    alive = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    others = launch._Others(tmp_path, [alive, alive])
+    for rank, when in ((1, 200), (2, 100)):
+        path = tmp_path / f"failed-{rank}.pkl"
+        path.write_bytes(launch.pickle.dumps(InputError(f"said by {rank}")))
+        os.utime(path, (when, when))
+    assert str(others.reason()) == "said by 2."
+    assert "process 2 of the training ended with code -6" in str(launch._Others(tmp_path, [alive, dead]).reason())
+    others.end(0.0)
+    assert alive.poll() is not None
+
+
+def test_others_draw_anew_at_each_start(monkeypatch):
+    """Dropout differs between processes, and after a resume is not again what it was at the start."""
+    drawn = {}
+    monkeypatch.setattr(loop, "_advance", lambda *_: drawn.setdefault(at, torch.rand(1).item()))
+    monkeypatch.setattr(loop._Run, "begin", lambda run: setattr(run, "done", at[1]))
+    for at in ((1, 0), (2, 0), (1, 5), (2, 5)):
+        torch.manual_seed(3)
+        line = nn.Linear(1, 1)
+        with in_team(Team(at[0], 3)):
+            loop.advance_in_team(None, loop.Trained(line, torch.optim.SGD(line.parameters(), 1.0)), LOOP)
+    assert len(set(drawn.values())) == 4
+
+
 def test_a_task_that_cannot_be_handed_over_is_refused(task):
     step, trained = task(ROWS)("cpu")
     with pytest.raises(InputError, match="cannot be handed to other processes"):
@@ -124,10 +190,10 @@ def test_a_task_that_cannot_be_handed_over_is_refused(task):
 
 
 def test_large_arrays_are_mapped_and_not_copied(tmp_path):
-    large, small = np.arange(2 * parallel._MAPPED, dtype=np.uint8), np.arange(5)
-    words = parallel._with_mapped_arrays({"large": large, "small": small}, tmp_path)
+    large, small = np.arange(2 * launch._MAPPED, dtype=np.uint8), np.arange(5)
+    words = launch._with_mapped_arrays({"large": large, "small": small}, tmp_path)
     assert len(words) < 1000
-    again = parallel.pickle.loads(words)
+    again = launch.pickle.loads(words)
     assert isinstance(again["large"], np.memmap) and np.array_equal(again["large"], large)
     assert np.array_equal(again["small"], small) and len(list(tmp_path.iterdir())) == 1
 
@@ -152,9 +218,10 @@ def test_means_and_shares_by_hand(monkeypatch):
         p.grad = torch.full_like(p, 2.0)
     twins.average_gradients(weights)
     assert all(torch.equal(p.grad, torch.full_like(p, 4.0)) for p in weights[:3]) and weights[3].grad is None
-    assert twins.calls == [1, 5, 4]  # an agreement, a full bucket, another type
-    terms = twins.average_terms({"loss": torch.tensor(1.5), "l1": torch.tensor(0.5)})
-    assert {name: float(value) for name, value in terms.items()} == {"loss": 3.0, "l1": 1.0}
+    assert twins.calls == [5, 4]  # a full bucket, another type
+    rows = twins.average_rows([{"loss": torch.tensor(1.5)}, {"loss": torch.tensor(2.5), "l1": torch.tensor(0.5)}])
+    assert [{name: float(value) for name, value in row.items()} for row in rows] == [
+        {"loss": 3.0}, {"loss": 5.0, "l1": 1.0}] and twins.calls == [5, 4, 3]
     assert twins.share(6) == slice(1, None, 2) and list(range(6))[twins.share(6)] == [1, 3, 5]
     with pytest.raises(InputError, match=r"batch of 5 cannot be shared equally by 2 devices. Use a multiple of 2"):
         twins.share(5)
@@ -167,6 +234,34 @@ def test_a_team_of_one_changes_nothing():
     solo.average_gradients([weight])
     assert weight.grad.tolist() == [1.0, 2.0] and list(range(5))[solo.share(5)] == list(range(5))
     assert solo.first_says(True) and not solo.first_says(False)
+    with solo.agreed():
+        pass
+
+
+def test_one_that_fails_alone_tells_it_and_the_others_stop():
+    twins = Twins()
+    with twins.agreed():
+        pass
+    with pytest.raises(KeyError), twins.agreed():
+        raise KeyError
+    assert twins.calls == [1, 1]
+    twins.reduce = lambda tensor, how: tensor + 1  # the other one says so
+    with pytest.raises(AnotherFailed), twins.agreed():
+        pass
+
+
+def test_a_loss_is_exchanged_as_often_as_it_is_looked_at(monkeypatch):
+    """Steps that nobody looks at wait for nobody but the gradients."""
+    counts = []
+    for every in (1, 4):
+        twins, line = Twins(), nn.Linear(1, 1)
+        with in_team(twins):
+            run = loop._Run(loop.Trained(line, torch.optim.SGD(line.parameters(), 1e-3)),
+                            LoopOptions(8, description="", check_every=every))
+            loop._advance(lambda k, line=line: line.weight.square().sum() + line.bias.square().sum(), run, None)
+        assert len(run.terms["loss"]) == 8
+        counts.append(len(twins.calls))
+    assert counts == [16, 10]
 
 
 def test_batch_norm_of_a_team_shares_weights_and_statistics(monkeypatch):
@@ -188,6 +283,7 @@ def test_batch_norm_of_a_team_shares_weights_and_statistics(monkeypatch):
 
 @pytest.mark.parametrize(("devices", "device", "words"), [
     (0, CPU, "devices is 0"), (True, CPU, "devices is True"), (1.5, CPU, "devices is 1.5"), (2, CPU, "not installed"),
+    ("2", CPU, "devices is '2'"), (2, torch.device("meta"), "CUDA GPUs or on the CPU, the model is on meta"),
     (3, torch.device("cuda"), "finds 2 GPUs, not 3"), (2, torch.device("cuda:1"), "begins with the first")])
 def test_devices_that_are_not_there(monkeypatch, devices, device, words):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
