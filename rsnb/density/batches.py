@@ -6,8 +6,11 @@ each then loads its share alone.
 
 from __future__ import annotations
 
+import copy
 import math
+import warnings
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -26,10 +29,19 @@ from rsnb.scenes import TilePanoramaPairs
 from rsnb.training import team
 
 _WHERE = "train_pairs"
+_CHECKED = 64  # pairs at a time
+_HOPELESS = 1000  # pairs that can teach nothing and none that can: it is not the pairs
+
+
+class PairFaultWarning(UserWarning):
+    """Pairs that can teach nothing were left out of a training."""
 
 
 class PairSource(Protocol):
-    """Pairs that need not lie in memory: anything with a length and `load`; `PairIndex` bound to its sizes is one."""
+    """Pairs that need not lie in memory: anything with a length and `load`; `PairIndex` bound to its sizes is one.
+
+    Where it has a method `prefetch(index)` besides, it is told which pairs `load` will be asked for next.
+    """
 
     def __len__(self) -> int:
         """Number of pairs."""
@@ -40,17 +52,18 @@ class PairSource(Protocol):
 
 @dataclass(frozen=True)
 class Batch:
-    """Pairs on the device.
+    """Pairs on the device, and where their cameras are on the CPU, so that nobody waits for a GPU to know it.
 
     Attributes:
         tile: [B, 3, S, S] in 0..1.
         panorama: [B, 3, H, W] in 0..1.
         sky: [B, H, W] bool.
-        position: [B, 3] of the cameras, tile metres.
-        heading: [B] radians.
+        position: [B, 3] of the cameras, tile metres, on the CPU.
+        heading: [B] radians, on the CPU.
         vertical_fov: of the panoramas, radians.
         known: [B, H, W] bool, rays that do not see ground beyond what the tile showed before it was turned; None =
             all of them.
+        asked: [B, H, W] bool, rays that were `answerable` before the tile was turned; None = all of them.
     """
 
     tile: Tensor
@@ -60,6 +73,7 @@ class Batch:
     heading: Tensor
     vertical_fov: float
     known: Tensor | None = None
+    asked: Tensor | None = None
 
     @property
     def camera(self) -> PanoramaCamera:
@@ -74,18 +88,38 @@ class Batch:
 
     def ground_inside(self, frame: TileFrame) -> Tensor:
         """[B, H, W] bool: rays that see no ground beyond the tile, nor beyond what it showed before it was turned."""
-        inside = ground_in_tile(frame, self.camera, self.position, self.heading).to(self.sky.device)
+        inside = self._each(lambda *eye: _ground_inside(frame, self.camera, *eye))
         return inside if self.known is None else inside & self.known
 
     def answerable(self, frame: TileFrame, beyond_m: float) -> Tensor:
         """[B, H, W] bool: sky, and solid rays that do not leave the tile above ground but below `beyond_m`, where what
-        stands beyond the tile may be what is seen."""
-        leaves = exit_heights(frame, self.camera, self.position, self.heading).to(self.sky.device)
-        return self.sky | (leaves <= 0) | (leaves >= beyond_m)
+        stands beyond the tile may be what is seen; neither the tile as it is, nor as it was before it was turned."""
+        asked = self.sky | self._each(lambda *eye: _leaves_elsewhere(frame, self.camera, beyond_m, *eye))
+        return asked if self.asked is None else asked & self.asked
+
+    def _each(self, rays) -> Tensor:
+        eyes = torch.cat([self.position, self.heading[:, None]], dim=1).tolist()
+        return torch.stack([rays(*eye) for eye in eyes]).to(self.sky.device)
+
+
+# mostly all cameras stand in the middle of their tiles and look the same way, in every step
+@lru_cache(maxsize=32)
+def _ground_inside(frame: TileFrame, camera: PanoramaCamera, *eye: float) -> Tensor:
+    return ground_in_tile(frame, camera, eye[:3], eye[3])[0]
+
+
+@lru_cache(maxsize=32)
+def _leaves_elsewhere(frame: TileFrame, camera: PanoramaCamera, beyond_m: float, *eye: float) -> Tensor:
+    height = exit_heights(frame, camera, eye[:3], eye[3])[0]
+    return (height <= 0) | (height >= beyond_m)
 
 
 class Batches:
     """Draws the batches of a training.
+
+    Pairs in memory are checked once, before the first batch. Those of a source are checked as they come: one that can
+    teach nothing (unreadable, sky all over, not finite) is left out with a counted `PairFaultWarning`, and whenever it
+    is drawn another stands in for it, the same one in every process and after every resume.
 
     Attributes:
         source: the pairs.
@@ -100,6 +134,11 @@ class Batches:
         if len(self.source) < least:
             raise InputError(f"{len(self.source)} pairs are too few to learn from", where=_WHERE,
                              mend=f"Give at least {least}" + (', or use order="drawn"' if least > 1 else ""))
+        if isinstance(pairs, TilePanoramaPairs):  # in other processes of a team they come as they were checked here
+            for first in range(0, len(pairs), _CHECKED):
+                check_pairs(pairs.subset(np.arange(first, min(first + _CHECKED, len(pairs)))), frame.extent_m)
+        self._left_out: dict[int, InputError] = {}
+        self._some_good = False
         self.order = np.random.default_rng([options.seed, 1])
         self.draws = torch.Generator().manual_seed(options.seed)
         self._epoch: tuple[int, np.ndarray] = (-1, np.zeros(0, int))
@@ -111,15 +150,21 @@ class Batches:
     def draw(self, number: int) -> Batch:
         """This process's share of the batch of a step, from 0."""
         options, share = self.options, team().share(self.options.batch)
-        batch = self._load(self.index(number)[share])
+        index = self.index(number)
+        batch = self._batch(self._load(number, index, share))
+        self._read_ahead(number + 1, share)
         if options.turns != "none":
             by_any = options.turns == "any"
             width = batch.panorama.shape[-1] if by_any else None
             turns = draw_turns(options.batch, self.draws, width=width, whole=False)[share]
+            known = asked = None
+            if by_any:
+                known = turn_panoramas(turns, batch.ground_inside(self.frame))
+                if options.beyond_m:
+                    asked = turn_panoramas(turns, batch.answerable(self.frame, options.beyond_m))
             batch = Batch(turn_tiles(turns, batch.tile), turn_panoramas(turns, batch.panorama),
                           turn_panoramas(turns, batch.sky), turn_offsets(turns, batch.position),
-                          turn_headings(turns, batch.heading), batch.vertical_fov,
-                          turn_panoramas(turns, batch.ground_inside(self.frame)) if by_any else None)
+                          turn_headings(turns, batch.heading), batch.vertical_fov, known, asked)
         if options.tile_light:
             gain = 1 + options.tile_light * (2 * torch.rand(options.batch, 3, 1, 1, generator=self.draws) - 1)
             batch = replace(batch, tile=(batch.tile * gain[share].to(self.device)).clamp(0, 1))
@@ -142,13 +187,95 @@ class Batches:
         seed = np.random.SeedSequence([self.options.seed, number, team().rank]).generate_state(1, np.uint64)
         return torch.Generator().manual_seed(int(seed[0] >> 1))
 
-    def _load(self, index: np.ndarray) -> Batch:
-        pairs = self.source.load(index)
-        check_pairs(pairs, self.frame.extent_m)
+    def first(self) -> TilePanoramaPairs:
+        """The first pair that is not left out, as a set of one."""
+        return self._checked(lambda: np.array([self._stand_in(range(len(self.source)))]))
+
+    def _load(self, number: int, index: np.ndarray, share: slice) -> TilePanoramaPairs:
+        """A share of the pairs of a step, with others in place of those that can teach nothing."""
+        return self._checked(lambda: self._chosen(number, index, share))
+
+    def _chosen(self, number: int, index: np.ndarray, share: slice) -> np.ndarray:
+        """What is loaded of the pairs of a step: of each place in the batch the first that is not left out."""
+        chosen = index[share].copy()
+        for k, place in enumerate(range(len(index))[share]):
+            if int(chosen[k]) in self._left_out:
+                draw = np.random.default_rng([self.options.seed, 2, number, place])
+                rest = np.setdiff1d(np.arange(len(self.source)), index)
+                chosen[k] = self._stand_in([*draw.permutation(rest), *draw.permutation(index)])
+        return chosen
+
+    def _stand_in(self, candidates) -> int:
+        for candidate in candidates:
+            if int(candidate) not in self._left_out:
+                return int(candidate)
+        raise next(iter(self._left_out.values()))
+
+    def _checked(self, choose) -> TilePanoramaPairs:
+        """Load what `choose` gives, until nothing of it has to be left out."""
+        while True:
+            index = choose()
+            if isinstance(self.source, _InMemory):
+                return self.source.load(index)
+            pairs, faults = self._faults(index)
+            if not faults:
+                self._some_good = True
+                return pairs
+            self._left_out |= faults
+            self._tell(faults)
+            if not self._some_good and len(self._left_out) >= _HOPELESS:
+                raise next(iter(self._left_out.values()))
+
+    def _faults(self, index: np.ndarray) -> tuple[TilePanoramaPairs | None, dict[int, InputError]]:
+        """The pairs of an index, or {row: what is wrong with it}."""
+        try:
+            pairs = self.source.load(index)
+        except InputError as together:
+            faults = {}
+            for row in dict.fromkeys(index.tolist()):
+                try:
+                    self.source.load(np.array([row]))
+                except InputError as alone:
+                    faults[row] = alone
+            if not faults:  # it is how they fit one another, or the source
+                raise together
+            return None, faults
+        try:
+            check_pairs(pairs, self.frame.extent_m)
+        except PairFault:
+            faults = {}
+            for k, row in enumerate(index.tolist()):
+                try:
+                    check_pairs(pairs.subset([k]), self.frame.extent_m)
+                except PairFault as fault:
+                    faults[row] = fault
+            return None, faults
+        return pairs, {}
+
+    def _tell(self, new: dict[int, InputError]) -> None:
+        """Of the first, and each time that their number has doubled: a warning a pair could be thousands."""
+        count = len(self._left_out)
+        if (count - len(new)).bit_length() < count.bit_length():
+            warnings.warn(f"{count} of {len(self.source)} pairs can teach nothing and are left out so far; the last of "
+                          f"them: {list(new.values())[-1]}", PairFaultWarning, stacklevel=2)
+
+    def _read_ahead(self, number: int, share: slice) -> None:
+        prefetch = getattr(self.source, "prefetch", None)
+        if prefetch is None or number >= self.options.steps:
+            return
+        kept, self.order = self.order, copy.deepcopy(self.order)  # a look ahead must not move what a checkpoint holds
+        try:
+            index = self.index(number)
+        finally:
+            self.order = kept
+        prefetch(self._chosen(number, index, share))
+
+    def _batch(self, pairs: TilePanoramaPairs) -> Batch:
         offset = np.zeros((len(pairs), 2)) if pairs.offset_m is None else pairs.offset_m
         position = np.column_stack([offset, np.full(len(pairs), pairs.camera_height_m)])
-        parts = pairs.tiles, pairs.panoramas, pairs.sky, position.astype(np.float32), pairs.heading.astype(np.float32)
-        return Batch(*(torch.as_tensor(part).to(self.device) for part in parts), pairs.vertical_fov)
+        pictures = (torch.as_tensor(part).to(self.device) for part in (pairs.tiles, pairs.panoramas, pairs.sky))
+        return Batch(*pictures, torch.as_tensor(position.astype(np.float32)),
+                     torch.as_tensor(pairs.heading.astype(np.float32)), pairs.vertical_fov)
 
 
 @dataclass(frozen=True)
@@ -163,11 +290,16 @@ class _InMemory:
         return self.pairs.subset(index)
 
 
+class PairFault(InputError):
+    """What is wrong with some pairs, and not with the set."""
+
+
 def check_pairs(pairs: TilePanoramaPairs, extent_m: float) -> None:
     """Refuse pairs that cannot teach a model of tiles `extent_m` metres wide.
 
     Raises:
-        InputError: what is missing, does not fit or is not finite.
+        PairFault: a picture, place or heading that is not finite, or a mask that is sky all over; an InputError.
+        InputError: what is missing or does not fit.
     """
     if math.isclose(pairs.vertical_fov, math.pi, rel_tol=1e-3):
         require_whole_sphere(*pairs.panoramas.shape[-2:], _WHERE)
@@ -179,11 +311,20 @@ def check_pairs(pairs: TilePanoramaPairs, extent_m: float) -> None:
     if pairs.tile_extent_m is not None and not math.isclose(pairs.tile_extent_m, extent_m, rel_tol=1e-6):
         raise InputError(f"the tiles are {pairs.tile_extent_m} m wide, the model's {extent_m} m", where=_WHERE,
                          mend="Build the model with the frame of the pairs")
-    if not np.isfinite(pairs.tiles).all() or not np.isfinite(pairs.panoramas).all():
-        raise InputError("a picture holds numbers that are not finite", where=_WHERE, mend="Check its file")
+    for name, values in (("picture", pairs.tiles), ("picture", pairs.panoramas), ("heading", pairs.heading),
+                         ("camera's place", pairs.offset_m)):
+        if values is not None and not np.isfinite(values).all():
+            bad = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
+            raise PairFault(f"a {name} holds numbers that are not finite: {_named(pairs, bad)}", where=_WHERE,
+                            mend="Check its file")
     try:
         checked_sky(pairs.sky, pairs.panoramas)
     except InputError as fault:
-        of = [name for name, covered in zip(pairs.ids, pairs.sky.all(axis=(1, 2)), strict=True) if covered][:3]
-        raise InputError(f"{fault.what}{': pair ' + ', '.join(of) if of else ''}", where=_WHERE,
-                         mend=fault.mend) from fault
+        covered = np.flatnonzero(pairs.sky.all(axis=(1, 2)))
+        if not len(covered):
+            raise InputError(fault.what, where=_WHERE, mend=fault.mend) from fault
+        raise PairFault(f"{fault.what}: {_named(pairs, covered)}", where=_WHERE, mend=fault.mend) from fault
+
+
+def _named(pairs: TilePanoramaPairs, rows: np.ndarray) -> str:
+    return "pair " + ", ".join(pairs.ids[k] for k in rows[:3])

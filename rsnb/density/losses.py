@@ -57,7 +57,7 @@ class LossWeights:
     def __post_init__(self):
         for field in fields(self):
             value = getattr(self, field.name)
-            if not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
                 raise InputError(f"the weight {field.name} is {value!r}", where="LossWeights",
                                  mend="Give a number from 0 on")
 

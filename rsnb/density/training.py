@@ -37,7 +37,7 @@ from rsnb.density.volume import DensityVolume
 from rsnb.errors import InputError
 from rsnb.scenes import TilePanoramaPairs
 from rsnb.training import History, LoopOptions, Trained, decay_schedule, one_cycle_schedule, team, train
-from rsnb.training.parallel import Team
+from rsnb.training.parallel import Team, check_count
 
 
 def train_pairs(model: SatDensity, pairs: TilePanoramaPairs | PairSource, options: TrainingOptions,
@@ -60,8 +60,8 @@ def train_pairs(model: SatDensity, pairs: TilePanoramaPairs | PairSource, option
 
     Raises:
         InputError: no pairs, fewer than a batch where they come in epochs, no masks, tiles of another extent than the
-            model's, pictures that are not finite, masks that are sky everywhere; a batch that the devices cannot
-            share; or what `train` raises.
+            model's, pictures that are not finite, masks that are sky everywhere (of a source: if all pairs are so;
+            some are left out, see `batches.Batches`); a batch that the devices cannot share; or what `train` raises.
     """
     return _Training(model, pairs, options).run(loop, after_step)
 
@@ -74,8 +74,10 @@ class _Training:
         self.batches = Batches(pairs, options, model.options.frame, self.device)
         weights = options.weights
         self.pictures = model.refine is not None and options.picture_after < options.steps
+        # more steps may be asked for later, unless the rates depend on their number: a checkpoint must hold what joins
+        later = model.refine is not None and (self.pictures or options.schedule != "one_cycle")
         self.critics = self.critic_optimiser = self.critic_schedule = self.perceptual = None
-        if self.pictures and options.critics is not None:
+        if later and options.critics is not None:
             with torch.random.fork_rng(devices=[]):  # the same critics whatever was drawn before
                 torch.manual_seed(options.seed)
                 self.critics = PatchCritics(options.critics).to(self.device)
@@ -87,6 +89,7 @@ class _Training:
     def run(self, loop: LoopOptions | None, after_step) -> History:
         options = self.options
         given = LoopOptions(options.steps, description="Sat2Density") if loop is None else loop
+        check_count(given.devices)
         if given.devices > 1:
             Team(0, given.devices).share(options.batch)  # refused before processes are started
         given = replace(given, steps=options.steps, settings=self.settings() | dict(given.settings),
@@ -140,7 +143,7 @@ class _Training:
     def settings(self) -> dict[str, Any]:
         """What makes this training what it is: a checkpoint of another one is refused."""
         source = self.batches.source
-        first = source.load(np.arange(1))
+        first = self.batches.first()
         about = {"pairs": len(source), "first_pair": first.ids[0], "tiles": first.tiles.shape[-1],
                  "panoramas": "x".join(str(n) for n in first.panoramas.shape[-2:]),
                  "vertical_fov": first.vertical_fov, "camera_height_m": first.camera_height_m}
@@ -151,7 +154,8 @@ class _Training:
     def step(self, number: int) -> dict[str, Tensor]:
         """The loss of one step, and its terms."""
         self.model.train()
-        batch = self.batches.draw(number)
+        with team().agreed():
+            batch = self.batches.draw(number)
         volume = self.model.volume(batch.tile)
         if self.pictures and number >= self.options.picture_after:
             terms = self.picture_terms(volume, batch, self.batches.noise(number))

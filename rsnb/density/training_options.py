@@ -98,6 +98,14 @@ class TrainingOptions:
             if getattr(self, name) not in choices:
                 raise InputError(f"{name} is {getattr(self, name)!r}", where="TrainingOptions",
                                  mend=f"Write one of {', '.join(choices)}")
+        if not isinstance(self.border_mask, bool):
+            raise InputError(f"border_mask is {self.border_mask!r}", where="TrainingOptions",
+                             mend="Write true or false")
+        betas = self.betas
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2 or not all(
+                isinstance(b, (int, float)) and not isinstance(b, bool) and 0 <= b < 1 for b in betas):
+            raise InputError(f"betas is {betas!r}", where="TrainingOptions", mend="Give two numbers from 0 to below 1")
+        object.__setattr__(self, "betas", tuple(betas))
         if self.critics is None and (self.weights.gan or self.weights.feature_matching):
             raise InputError("the loss has adversarial terms, and there are no critics", where="TrainingOptions",
                              mend="Give critics=CriticsOptions(...), or set the weights gan and feature_matching to 0")

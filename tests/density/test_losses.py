@@ -163,7 +163,7 @@ def test_weights():
     assert published.gravity == published.solidity == published.variation == published.colour == 0
     ours = LossWeights.ours(gravity=0.0)
     assert ours.gan == ours.perceptual == ours.gravity == 0 and ours.opacity == 1 and ours.colour == 0.5
-    for wrong in (-1.0, math.nan, math.inf, "1"):
+    for wrong in (-1.0, math.nan, math.inf, "1", True):
         with pytest.raises(InputError, match="weight opacity"):
             LossWeights(opacity=wrong)
     with pytest.raises(InputError, match="no form"):

@@ -21,7 +21,7 @@ from rsnb.density.volume import RenderOptions, TileFrame
 from rsnb.errors import InputError
 from rsnb.geometry.cameras import PanoramaCamera
 from rsnb.scenes import TilePanoramaPairs
-from rsnb.training import LoopOptions
+from rsnb.training import LoopOptions, load_checkpoint
 from rsnb.training.parallel import Team, in_team
 
 SIZE, EXTENT, CEILING = 16, 16.0, 8.0
@@ -159,6 +159,54 @@ def test_more_steps_may_be_asked_for_on_a_constant_schedule(worlds, tmp_path):
             assert history.resumed_at == 1 and len(history.terms["loss"]) == 2
 
 
+def test_critics_join_a_training_that_ended_before_there_were_pictures(worlds, tmp_path):
+    pairs = worlds[0][0].subset(np.arange(4))
+    options = TrainingOptions(steps=2, batch=2, schedule="constant", picture_after=2, opacity_form="l1",
+                              weights=LossWeights(perceptual=0.0), critics=CriticsOptions(count=1, width=4))
+    kept = replace(QUIET, checkpoint=tmp_path / "c.pt")
+    assert "gan" not in train_pairs(model(), pairs, options, kept).terms
+    longer = train_pairs(model(), pairs, replace(options, steps=3), kept)
+    assert longer.resumed_at == 2 and len(longer.terms["gan"]) == 1
+    at_once = train_pairs(model(), pairs, replace(options, steps=3), QUIET)
+    assert at_once.terms == longer.terms
+
+
+def test_two_processes_train_critics_and_go_on_where_they_stopped(worlds, tmp_path):
+    pytest.importorskip("lightning_fabric", reason="lightning-fabric is not installed")
+    pairs = worlds[0][0].subset(np.arange(6))
+    options = TrainingOptions(steps=4, batch=2, rate=1e-3, weights=LossWeights(perceptual=0.0), opacity_form="l1",
+                              picture_after=1, critics=CriticsOptions(count=1, width=4))
+    kept, seen = replace(QUIET, checkpoint=tmp_path / "c.pt", save_every=2, devices=2), {}
+
+    class Stop(Exception):
+        pass
+
+    def stop(done, terms, seconds):
+        seen[done] = dict(terms)
+        if done == 3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train_pairs(model(), pairs, options, kept, stop)
+    again = model()
+    history = train_pairs(again, pairs, options, kept)
+    assert history.resumed_at == 2 and len(history.terms["gan"]) == 3
+    third = {name: row for name, row in history.rows()[2].items() if name != "step"}
+    assert third == pytest.approx(seen[3], rel=1e-5)
+    # the first step is that of one process: geometry alone, means of shares; but for batch norm over half a batch
+    assert history.terms["loss"][0] == pytest.approx(train_pairs(model(), pairs, replace(options, steps=1), QUIET)
+                                                     .terms["loss"][0], rel=0.2)
+    critics = load_checkpoint(tmp_path / "c.pt")["others"]["critics"]
+    fresh = _Training(model(), pairs, options).critics.state_dict()
+    assert any(not torch.equal(critics[name], fresh[name]) for name in fresh)
+
+
+@pytest.mark.parametrize("devices", ["2", True, 0])
+def test_a_number_of_devices_that_is_none_is_refused(worlds, devices):
+    with pytest.raises(InputError, match="devices is"):
+        train_pairs(model(refine=None), worlds[0][0], geometry(steps=1), replace(QUIET, devices=devices))
+
+
 def test_published_decay_of_both_rates_counts_epochs_from_the_first_step(worlds):
     pairs = worlds[0][0].subset(np.arange(7))  # 3 whole batches an epoch
     options = TrainingOptions.published(steps=20, batch=2, rate=0.1, decay_epochs=2, picture_after=4, schedule="steps",
@@ -183,6 +231,9 @@ class Member(Team):
 
     def average_gradients(self, parameters):
         """Done by the test."""
+
+    def reduce(self, tensor, how):
+        return tensor
 
 
 def test_two_shares_of_a_batch_make_up_the_step_of_one_process(worlds):
@@ -352,9 +403,11 @@ def test_pairs_that_cannot_teach_are_refused(worlds, change, message):
     ({"batch": 2.5}, "whole"), ({"seed": -1}, "seed is -1"), ({"clip": 0.0}, "clip is 0.0"),
     ({"picture_after": -1}, "picture_after"), ({"turns": "half"}, "none, quarter, any"),
     ({"order": "shuffled"}, "drawn, epochs"), ({"decay": 0.5}, "decay is 0.5"),
-    ({"decay_epochs": 1.5}, "whole number")],
+    ({"decay_epochs": 1.5}, "whole number"), ({"border_mask": "no"}, "border_mask is 'no'"),
+    ({"betas": (0.9,)}, "betas is"), ({"betas": (0.9, 1.0)}, "two numbers from 0 to below 1"),
+    ({"betas": (True, 0.9)}, "betas is")],
     ids=["critics", "steps", "elevations", "schedule", "opacity", "batch", "seed", "clip", "picture_after", "turns",
-         "order", "decay", "decay_epochs"])
+         "order", "decay", "decay_epochs", "border_mask", "one beta", "beta of 1", "beta of yes"])
 def test_options_that_cannot_be_are_refused(changes, message):
     with pytest.raises(InputError, match=message):
         geometry(**changes)
