@@ -77,7 +77,8 @@ def main(arguments: list[str] | None = None) -> int:
         report = {"set": index.name, "pairs": len(index), "audit": audited(index, given.root),
                   "left out": {why: list(ids) for why, ids in index.drops.items()}, "notes": list(index.notes)}
         index = index.subset(np.flatnonzero(index.present)[:given.most])
-        pairs = index.load(None, tile_px(index), sphere_size(index, LOOK_COLUMNS), sky=index.sky_paths is not None)
+        pairs = index.sized(tile_px(index), sphere_size(index, LOOK_COLUMNS), sky=masked(index).any(),
+                            find_sky=segment_sky).load()
         middle = math.radians(given.middle)
         height = calibrate_camera_height(pairs, CalibrationOptions(middle=middle))
         extent = given.tile_extent or pairs.tile_extent_m or height.tile_extent_m(given.camera_height)
@@ -134,6 +135,11 @@ def tile_px(index: PairIndex) -> int:
     return min(open_picture(index.tile_paths[0]).width, MOST_TILE_PX)
 
 
+def masked(index: PairIndex) -> np.ndarray:
+    """[N] bool, pairs with a mask of the sky."""
+    return np.array([path is not None for path in index.sky_paths or [None] * len(index)], bool)
+
+
 def middles(pairs: TilePanoramaPairs) -> dict[str, list[float]]:
     """{elevation of the middle row: camera height in tile pixels, correlation} of bands. The two can hardly be told
     apart: a horizon that lies lower and a lower camera make nearly the same picture."""
@@ -162,10 +168,11 @@ def headings(pairs: TilePanoramaPairs, camera_px: float, middle: float) -> list[
 
 def about_sky(index: PairIndex, pairs: TilePanoramaPairs, found: np.ndarray, label: int | None) -> dict:
     """Shares of sky, how well the segmenter does where a mask or a class tells, and how the skies differ."""
-    sky = found if pairs.sky is None else pairs.sky
-    about = {"masks": "found" if pairs.sky is None else "given", "share": sky.mean(axis=(1, 2)).tolist()}
+    sky, masks = found if pairs.sky is None else pairs.sky, masked(index)
+    how = "given" if masks.all() else f"given of {masks.sum()}, found of {(~masks).sum()}" if masks.any() else "found"
+    about = {"masks": how, "share": sky.mean(axis=(1, 2)).tolist()}
     if pairs.sky is not None:
-        about["IoU of found and given"] = [sky_iou(a, b) for a, b in zip(found, pairs.sky, strict=True)]
+        about["IoU of found and given"] = [sky_iou(a, b) for a, b in zip(found[masks], pairs.sky[masks], strict=True)]
     elif label is not None and index.label_paths is not None:
         about["IoU of found and class"] = [sky_iou(a, b) for a, b in labelled(index, found, label)]
     histogram = sky_histogram(torch.as_tensor(pairs.panoramas), torch.as_tensor(sky))

@@ -31,8 +31,10 @@ def density_step(bench: Bench) -> dict:
     """
     times = []
 
-    def note(*_):  # the loss was looked at: the device is done
-        times.append(time.perf_counter())
+    def now() -> float:
+        if not bench.dry:
+            torch.cuda.synchronize()  # the loss was looked at before the backward pass: the device may still work
+        return time.perf_counter()
 
     with tempfile.TemporaryDirectory() as folder:
         model, pairs, options = published(bench.dry, Path(folder) / "vgg19.pth")
@@ -40,8 +42,8 @@ def density_step(bench: Bench) -> dict:
         if not bench.dry:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
-        times.append(time.perf_counter())
-        history = train_pairs(model, pairs, options, LoopOptions(1, description=""), note)
+        times.append(now())
+        history = train_pairs(model, pairs, options, LoopOptions(1, description=""), lambda *_: times.append(now()))
     found = {"batch": options.batch, "terms": {name: values[-1] for name, values in history.terms.items()},
              "parameters": sum(p.numel() for p in model.parameters()),
              "step_seconds": [b - a for a, b in zip(times[:-1], times[1:], strict=True)]}

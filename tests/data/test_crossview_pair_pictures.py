@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import threading
 import warnings
 from dataclasses import replace
@@ -11,10 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rsnb.data.crossview import sized_pairs
 from rsnb.data.crossview.cvact import read_cvact
 from rsnb.data.crossview.cvusa import read_cvusa
 from rsnb.data.crossview.demo_cases import read_demo_cases
-from rsnb.data.crossview.pair_pictures import PairWarning, read_mask, same_shape
+from rsnb.data.crossview.pair_pictures import PairWarning, read_mask, read_pair, same_shape
 from rsnb.errors import InputError
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -135,6 +137,36 @@ def test_errors_are_those_of_load(root, workers):
         source.load([4])
     with pytest.raises(InputError, match="workers is 0"):
         read_cvact(root).sized(workers=0)
+
+
+def test_what_is_read_ahead_has_the_same_pixels_and_errors(root, monkeypatch):
+    index = read_cvact(root)
+    source, read = index.sized(8, (8, 32), workers=2), []
+
+    def noting(tile, *rest):
+        read.append((tile.name[0], threading.current_thread().name[:5]))
+        return read_pair(tile, *rest)
+
+    monkeypatch.setattr(sized_pairs, "read_pair", noting)
+    source.prefetch([3, 1])
+    assert same(source.load([3, 1]), index.load([3, 1], **SIZES)) and sorted(read) == [("b", "pairs"), ("d", "pairs")]
+    source.prefetch([0, 2])
+    source.prefetch([0, 2])  # twice is once
+    assert same(source.load([4, 2]), index.load([4, 2], **SIZES))  # others than was said
+    assert same(source.load([0, 2]), index.load([0, 2], **SIZES)) and sorted(name for name, _ in read[2:]) == ["a", "c"]
+    assert same(source.load([0, 2]), index.load([0, 2], **SIZES)) and len(read) == 4  # and not again
+    again = pickle.loads(pickle.dumps(source))
+    again.prefetch(np.array([1]))
+    assert same(again.load([1]), source.load([1])) and again.subset([4, 1])._reader is not again._reader
+    # errors are those of load, whenever they happen
+    (root / "satview_correct/e_satView_polish.png").write_bytes(b"no picture")
+    for bad, words in (([0, 4], "e_satView_polish.png: this is no picture"), ([5], "does not fit 5 pairs")):
+        source.prefetch(bad)
+        with pytest.raises(InputError, match=words):
+            source.load(bad)
+    alone = index.sized(8, (8, 32), workers=1)
+    alone.prefetch([0, 1])
+    assert same(alone.load([0, 1]), source.load([0, 1])) and alone._reader.pool is None
 
 
 def test_every_batch_of_a_training_warns_of_a_mask_once(root):

@@ -142,6 +142,7 @@ SPOILED = {
     "views without sky": (arrays_changed("views/b.npz", sky=None), "b.npz: it holds no 'sky'"),
     "views of other size": (lambda t: [arrays_changed(f"views/{i}.npz", depth=np.zeros((1, 3, 4)))(t) for i in "bc"],
                             "views have depth"),
+    "no views.json": (lambda t: (t / "views.json").unlink(), "views.json: there are views and nothing that says where"),
     "no positions": (lambda t: (t / "views.json").write_text("{}"), "'positions' is missing"),
     "positions of one": (lambda t: (t / "views.json").write_text('{"positions": {"c": [[1, 2, 3]]}}'),
                          "no 1 positions for the views of pair b"),
@@ -166,11 +167,15 @@ def test_a_set_without_a_place_has_centres_on_a_plane(root):
 
 
 def test_offsets_are_found_from_the_set_and_from_a_part_of_it(root):
-    (root / "ANU_data_small").mkdir()
-    for folder in (root, root / "ANU_data_small"):
-        assert read_offsets(folder, ["b", "of another set"]).tolist() == [[1.5, -2.0], [0.0, 0.0]]
-    assert read_offsets(root / "truth" / "heights", ["b"]) is None
+    assert read_offsets(root, ["b", "of another set"]).tolist() == [[1.5, -2.0], [0.0, 0.0]]
+    for name in ("ANU_data_small", "ANU_data_test"):
+        (root / name).mkdir()
+        assert read_offsets(root / name, ["b", "a"]).tolist() == [[1.5, -2.0]] * 2
+        assert read_offsets(root / name, ["b", "of another set"]) is None  # it only lies beside it
+    (root / "of mine").mkdir()
+    assert read_offsets(root / "of mine", ["b"]) is None and read_offsets(root / "truth" / "heights", ["b"]) is None
     half_written(root / "truth")
+    assert read_offsets(root / "of mine", ["b"]) is None
     with pytest.raises(InputError, match="no JSON"):
         read_offsets(root, ["b"])
 

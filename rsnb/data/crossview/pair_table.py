@@ -13,6 +13,7 @@ import numpy as np
 from rsnb.errors import InputError
 
 AGAIN = "Write the data set again"
+PARTS = ("ANU_data_small", "ANU_data_test", "CVACT", "CVACT_small", "CVACT_test")  # of a set, as CVACT is unpacked
 
 
 @dataclass(frozen=True)
@@ -84,16 +85,23 @@ def read_offsets(root: Path, ids: Sequence[str]) -> np.ndarray | None:
     None where the set states none.
 
     Args:
-        root: of the data set, or a part of it that lies beside `truth`.
+        root: of the data set; or a part of it (`PARTS`) that lies beside `truth`, if all of its pairs are known there:
+            else what lies beside it is of another set.
         ids: of the pairs.
 
     Raises:
         InputError: what `read_pair_table` raises.
     """
-    path = next((p for p in (root / "truth" / "pairs.json", root.parent / "truth" / "pairs.json") if p.is_file()), None)
-    if path is None:
+    path = root / "truth" / "pairs.json"
+    beside = root.parent / "truth" / "pairs.json"
+    if path.is_file():
+        rows = read_pair_table(path).rows
+    elif root.name in PARTS and beside.is_file():
+        rows = read_pair_table(beside).rows
+        if not all(i in rows for i in ids):
+            return None
+    else:
         return None
-    rows = read_pair_table(path).rows
     return np.array([rows[i].offset_m if i in rows else (0.0, 0.0) for i in ids]).reshape(-1, 2)
 
 

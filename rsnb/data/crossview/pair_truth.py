@@ -154,6 +154,8 @@ def _views(folder: Path, ids: tuple[str, ...], shape: tuple[int, int]) -> dict[s
         raise InputError(f"views have depth {depth.shape[1:]}, sky {sky.shape[1:]} and rgb {rgb.shape[1:]} beside "
                          f"panoramas of {shape}", where=folder / "views", mend=AGAIN)
     path = folder / "views.json"
+    if not path.is_file():
+        raise InputError("there are views and nothing that says where their cameras are", where=path, mend=AGAIN)
     positions = read_json(path).get("positions")
     if not isinstance(positions, dict):
         raise InputError("'positions' is missing or no object", where=path, mend=AGAIN)

@@ -1,14 +1,16 @@
-"""Pairs bound to the sizes of a training: batches read by threads; a sky without a mask is found, once."""
+"""Pairs bound to the sizes of a training: batches read by threads, one ahead; a sky without a mask is found, once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
-from rsnb.data.crossview.pair_pictures import PictureSizes, warn_about_masks
+from rsnb.data.crossview.pair_pictures import PairPictures, PictureSizes, read_pair, warn_about_masks
 from rsnb.data.crossview.pairs import PairIndex
 from rsnb.errors import InputError
 from rsnb.scenes import TilePanoramaPairs
@@ -25,7 +27,8 @@ class SizedPairs:
         index: the pairs.
         sizes: of the pictures.
         sky: give masks of the sky.
-        workers: threads that read the pictures of a batch.
+        workers: threads that read the pictures of a batch, and of the next one; 1 = none beside the caller's, and
+            nothing is read ahead.
         find_sky: (panoramas [N, 3, H, W] float32, vertical field of view in radians) -> [N, H, W] bool, for pairs that
             have no mask. Each is looked at once and kept, a bit a pixel; subsets share what was found.
 
@@ -40,10 +43,12 @@ class SizedPairs:
     find_sky: FindSky | None = None
     _found: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
     _told: set[str] = field(default_factory=set, repr=False, compare=False)
+    _reader: _Reader = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
         if type(self.workers) is not int or self.workers < 1:
             raise InputError(f"workers is {self.workers!r}", where="sized", mend="Give a whole number from 1")
+        object.__setattr__(self, "_reader", _Reader(self.workers))
 
     def __len__(self) -> int:
         return len(self.index)
@@ -68,23 +73,35 @@ class SizedPairs:
                 answer of it that is no [N, H, W] bool.
         """
         rows = self.index.rows_of(index)
-        if not self.sky:
-            masks = [None] * len(rows)
-        elif self.find_sky is None:
-            masks = self.index.masks_of(rows)
-        else:
-            masks = [None if self.index.sky_paths is None else self.index.sky_paths[i] for i in rows]
-        threads = min(self.workers, len(rows))
-        if threads > 1:
-            with ThreadPoolExecutor(threads) as pool:
-                pairs, resized = self.index.read_rows(rows, self.sizes, masks, pool.map)
-        else:
-            pairs, resized = self.index.read_rows(rows, self.sizes, masks)
+        masks = self._masks(rows)
+        pairs, resized = self.index.read_rows(rows, self.sizes, masks, self._reader.run(rows))
         if self.sky and self.find_sky is not None:
             pairs = self._with_found_sky(pairs, np.array([mask is None for mask in masks]))
         if pairs.sky is not None:
             self._tell(pairs, resized)
         return pairs
+
+    def prefetch(self, index) -> None:
+        """Begin to read the pairs that `load` will be asked for next, and come back at once. What is wrong with them is
+        told by `load`. If it asks for others, time was lost and nothing else; only the last ones are kept.
+
+        Args:
+            index: as for `load`.
+        """
+        if self.workers == 1:
+            return
+        with suppress(InputError):
+            rows = self.index.rows_of(index)
+            pairs = [(self.index.tile_paths[i], self.index.panorama_paths[i], mask, self.sizes)
+                     for i, mask in zip(rows, self._masks(rows), strict=True)]
+            self._reader.begin(rows, pairs)
+
+    def _masks(self, rows: np.ndarray) -> list[Path | None]:
+        if not self.sky:
+            return [None] * len(rows)
+        if self.find_sky is None:
+            return self.index.masks_of(rows)
+        return [None if self.index.sky_paths is None else self.index.sky_paths[i] for i in rows]
 
     def _with_found_sky(self, pairs: TilePanoramaPairs, lacking: np.ndarray) -> TilePanoramaPairs:
         """The pairs with the sky of those [N] bool that have no mask."""
@@ -108,3 +125,34 @@ class SizedPairs:
         said = new & (resized | pairs.sky.all(axis=(1, 2)))
         self._told.update(i for i, hit in zip(pairs.ids, said, strict=True) if hit)
         warn_about_masks(self.index.name, pairs.ids, resized & new, pairs.sky.all(axis=(1, 2)) & new, stacklevel=4)
+
+
+class _Reader:
+    """Threads that read pairs, and what they were told to read ahead. In another process it begins anew."""
+
+    def __init__(self, workers: int):
+        self.workers = workers
+        self.pool: ThreadPoolExecutor | None = None
+        self.ahead: tuple[list[int], list[Future[PairPictures]]] = [], []
+
+    def __reduce__(self):
+        return _Reader, (self.workers,)
+
+    def begin(self, rows: np.ndarray, pairs: list[tuple]) -> None:
+        """Read pairs (arguments of `read_pair`), which `run` of the same rows then gives."""
+        if self.ahead[0] != rows.tolist():
+            for future in self.ahead[1]:
+                future.cancel()
+            self.ahead = rows.tolist(), [self._threads().submit(read_pair, *pair) for pair in pairs]
+
+    def run(self, rows: np.ndarray) -> Callable:
+        """In place of the built-in map over these rows."""
+        if len(rows) and self.ahead[0] == rows.tolist():
+            futures, self.ahead = self.ahead[1], ([], [])
+            return lambda read, items: (future.result() for future in futures)
+        return map if min(self.workers, len(rows)) < 2 else self._threads().map
+
+    def _threads(self) -> ThreadPoolExecutor:
+        if self.pool is None:
+            self.pool = ThreadPoolExecutor(self.workers, "pairs")
+        return self.pool
