@@ -22,6 +22,8 @@ class Child:
     """A Python process of its own that runs a program text; killed at the end if it still lives."""
 
     def __init__(self, program: str, *words: object):
+        # a job in the background inherits an interrupt that is ignored, and Python then leaves it so
+        program = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n{program}"
         environment = {**os.environ, "NO_PROXY": "127.0.0.1,localhost", "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen([sys.executable, "-c", program, *map(str, words)], env=environment, text=True,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
