@@ -21,6 +21,7 @@ from rsnb.density.augment import draw_turns, turn_headings, turn_offsets, turn_p
 from rsnb.density.flat_ground import require_whole_sphere
 from rsnb.density.render import exit_heights, ground_in_tile
 from rsnb.density.sky_segment import checked_sky
+from rsnb.density.street import eyes
 from rsnb.density.training_options import TrainingOptions
 from rsnb.density.volume import TileFrame
 from rsnb.errors import InputError
@@ -271,10 +272,8 @@ class Batches:
         prefetch(self._chosen(number, index, share))
 
     def _batch(self, pairs: TilePanoramaPairs) -> Batch:
-        offset = np.zeros((len(pairs), 2)) if pairs.offset_m is None else pairs.offset_m
-        position = np.column_stack([offset, np.full(len(pairs), pairs.camera_height_m)])
         pictures = (torch.as_tensor(part).to(self.device) for part in (pairs.tiles, pairs.panoramas, pairs.sky))
-        return Batch(*pictures, torch.as_tensor(position.astype(np.float32)),
+        return Batch(*pictures, torch.as_tensor(eyes(pairs).astype(np.float32)),
                      torch.as_tensor(pairs.heading.astype(np.float32)), pairs.vertical_fov)
 
 
