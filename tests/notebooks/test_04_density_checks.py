@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from density_cells import BARS, CELLS, FEW, MODEL, OTHERS, OWN, PICTURES, QUICK, default_pairs, run_cells, trained
+from density_cells import BARS, CELLS, FEW, MODEL, OTHERS, OWN, PICTURES, QUICK, run_cells, trained
 
 import rsnb.data
 import rsnb.density
@@ -21,14 +21,7 @@ from rsnb.density.model import SatDensity
 from rsnb.errors import InputError
 from rsnb.runs.parameters import resolve
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module", autouse=True)
-def city(tmp_path_factory):
-    """Folder and options of the pairs."""
-    with default_pairs(tmp_path_factory.mktemp("city")) as found:
-        yield found
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("city")]
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,6 @@ from density_cells import (
     PAIRS,
     QUICK,
     SMALL,
-    default_pairs,
     equal,
     metrics_of,
     recorded,
@@ -33,14 +32,7 @@ import rsnb.density
 from rsnb.errors import InputError
 from rsnb.metrics.perceptual import trunk_weights
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module", autouse=True)
-def city(tmp_path_factory):
-    """Folder and options of the pairs."""
-    with default_pairs(tmp_path_factory.mktemp("city")) as found:
-        yield found
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("city")]
 
 
 @pytest.fixture(scope="module")

@@ -11,21 +11,14 @@ import json
 import av
 import numpy as np
 import pytest
-from density_cells import OWN, PICTURES, QUICK, SKIES, WAY, default_pairs, metrics_of, run_cells
+from density_cells import OWN, PICTURES, QUICK, SKIES, WAY, metrics_of, run_cells
 from PIL import Image
 
 import rsnb.products
 from rsnb import runs
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("city")]
 QUICK = QUICK | {"steps": 10, "picture_after": 0, "rate": 0.02}  # so that skies show
-
-
-@pytest.fixture(scope="module", autouse=True)
-def city(tmp_path_factory):
-    """Folder and options of the pairs."""
-    with default_pairs(tmp_path_factory.mktemp("city")) as found:
-        yield found
 
 
 def left_by(out_dir, changes, until="block = ", after=PICTURES) -> dict:
